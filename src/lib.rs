@@ -1,0 +1,17 @@
+//! librevenium: call Claude, directly or through AWS Bedrock, with every call metered to Revenium.
+//!
+//! How a call flows through the rooms of this crate:
+//!
+//! ```text
+//! abi → request → call → provider → stream → (result to the caller)
+//!                   └──→ meter → delivery → Revenium
+//! ```
+//!
+//! `abi` turns C into Rust and back; `engine` owns what is alive; `settings` is the table of what can be set.
+//! The public interface is `include/revenium.h`; this crate's Rust items are for its own tests and benchmarks.
+
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod log;
+pub mod stream;
