@@ -1,5 +1,10 @@
 //! What metering and the typed readers want to know of a message, streamed or whole.
 
+use serde_json::value::RawValue;
+
+use super::json::{Object, count, string};
+use crate::error::{Code, Error, Result};
+
 /// The facts of one reply. `None`: the provider did not say (yet).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -41,4 +46,146 @@ pub struct Iteration {
     pub kind: String,
     pub model: Option<String>,
     pub tokens: Tokens,
+}
+
+impl Summary {
+    /// The facts of a whole reply. `Code::Stream`: `body` is not a JSON object.
+    pub fn of(body: &[u8]) -> Result<Summary> {
+        parse(body)
+            .map(|message| Summary::of_message(&message))
+            .ok_or_else(|| Error::new(Code::Stream, "The provider's reply is not a JSON object."))
+    }
+
+    pub(super) fn of_message(message: &Object<'_>) -> Summary {
+        let mut usage = Usage::default();
+        for (name, value) in message.object("usage").iter().flat_map(Object::iter) {
+            usage.set(name, value);
+        }
+        Summary {
+            id: message.string("id"),
+            model: message.string("model"),
+            stop_reason: message.string("stop_reason"),
+            usage,
+        }
+    }
+}
+
+impl Usage {
+    /// Takes over one member of a `usage` object, if it concerns us and can be read.
+    pub(super) fn set(&mut self, name: &str, value: &RawValue) {
+        match name {
+            "service_tier" => self.service_tier = string(value),
+            "output_tokens_details" => {
+                self.thinking_tokens =
+                    Object::of(value).and_then(|details| details.get("thinking_tokens").and_then(count));
+            }
+            "iterations" => {
+                let entries: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+                self.iterations =
+                    entries.into_iter().filter_map(Object::of).map(|entry| Iteration::of(&entry)).collect();
+            }
+            _ => self.tokens.set(name, value),
+        }
+    }
+}
+
+impl Tokens {
+    pub(super) fn set(&mut self, name: &str, value: &RawValue) {
+        let slot = match name {
+            "input_tokens" => &mut self.input,
+            "output_tokens" => &mut self.output,
+            "cache_creation_input_tokens" => &mut self.cache_creation,
+            "cache_read_input_tokens" => &mut self.cache_read,
+            "cache_creation" => {
+                let split = Object::of(value);
+                let part = |name| split.as_ref().and_then(|split| split.get(name)).and_then(count);
+                self.cache_creation_5m = part("ephemeral_5m_input_tokens");
+                self.cache_creation_1h = part("ephemeral_1h_input_tokens");
+                return;
+            }
+            _ => return,
+        };
+        *slot = count(value).or(*slot);
+    }
+}
+
+impl Iteration {
+    fn of(entry: &Object<'_>) -> Iteration {
+        let mut tokens = Tokens::default();
+        for (name, value) in entry.iter() {
+            tokens.set(name, value);
+        }
+        Iteration { kind: entry.string("type").unwrap_or_default(), model: entry.string("model"), tokens }
+    }
+}
+
+/// The text blocks of a whole reply joined; empty for anything else.
+pub fn text_of(body: &[u8]) -> String {
+    let message = parse(body);
+    let content = message.as_ref().and_then(|message| message.get("content"));
+    let blocks: Vec<&RawValue> = content.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    let blocks = blocks.into_iter().filter_map(Object::of);
+    blocks
+        .filter(|block| block.string("type").as_deref() == Some("text"))
+        .filter_map(|block| block.string("text"))
+        .collect()
+}
+
+fn parse(body: &[u8]) -> Option<Object<'_>> {
+    Object::parse(std::str::from_utf8(body).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_reply() {
+        let body = br#"{"id":"msg_1","type":"message","model":"claude-x","stop_reason":"end_turn","content":[
+            {"type":"thinking","thinking":"no","text":"no"},{"type":"text","text":"H\u00e9"},7,{"type":"text"},
+            {"type":"text","text":"llo \ud83c\udf0d"}],
+            "usage":{"input_tokens":10,"output_tokens":7,"cache_creation_input_tokens":9,"cache_read_input_tokens":null,
+            "cache_creation":{"ephemeral_5m_input_tokens":4,"ephemeral_1h_input_tokens":5},"service_tier":"priority",
+            "output_tokens_details":{"thinking_tokens":3},"new":{"x":1},"iterations":[
+              {"type":"compaction","input_tokens":1,"output_tokens":2,"cache_creation":{"ephemeral_1h_input_tokens":6}},
+              {"type":"message","model":"claude-y","cache_read_input_tokens":8},null]}}"#;
+        let summary = Summary::of(body).unwrap();
+        let compaction = Tokens { input: Some(1), output: Some(2), cache_creation_1h: Some(6), ..Tokens::default() };
+        let message = Tokens { cache_read: Some(8), ..Tokens::default() };
+        let want = Summary {
+            id: Some("msg_1".into()),
+            model: Some("claude-x".into()),
+            stop_reason: Some("end_turn".into()),
+            usage: Usage {
+                tokens: Tokens {
+                    input: Some(10),
+                    output: Some(7),
+                    cache_creation: Some(9),
+                    cache_read: None,
+                    cache_creation_5m: Some(4),
+                    cache_creation_1h: Some(5),
+                },
+                thinking_tokens: Some(3),
+                service_tier: Some("priority".into()),
+                iterations: vec![
+                    Iteration { kind: "compaction".into(), model: None, tokens: compaction },
+                    Iteration { kind: "message".into(), model: Some("claude-y".into()), tokens: message },
+                ],
+            },
+        };
+        assert_eq!(summary, want);
+        assert_eq!(text_of(body), "H\u{e9}llo \u{1f30d}");
+    }
+
+    #[test]
+    fn replies_with_less() {
+        for body in ["{}", r#"{"usage":null,"content":null,"id":null}"#, r#"{"usage":[1],"content":{},"id":5}"#] {
+            assert_eq!(Summary::of(body.as_bytes()).unwrap(), Summary::default(), "{body}");
+            assert_eq!(text_of(body.as_bytes()), "");
+        }
+        for body in [&b""[..], b"<html>", b"[]", b"null", b"{", b"{\"id\":\"\xff\"}"] {
+            assert_eq!(Summary::of(body).unwrap_err().code, Code::Stream);
+            assert_eq!(text_of(body), "");
+        }
+    }
 }

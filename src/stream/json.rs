@@ -1,0 +1,323 @@
+//! JSON read without changing it: objects as ordered lists whose values keep their exact text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memchr;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// An object's members in their order, borrowed from the text they were read from.
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// The same, owned. A number stays the digits that the provider wrote.
+#[derive(Default)]
+pub(super) struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'a> Object<'a> {
+    /// `None`: `json` is not a JSON object.
+    pub fn parse(json: &'a str) -> Option<Object<'a>> {
+        serde_json::from_str(json).ok()
+    }
+
+    pub fn of(value: &'a RawValue) -> Option<Object<'a>> {
+        Object::parse(value.get())
+    }
+
+    /// Of a member named twice, the last one counts.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+
+    pub fn get_non_null(&self, name: &str) -> Option<&'a RawValue> {
+        self.get(name).filter(|value| !is_null(value))
+    }
+
+    pub fn object(&self, name: &str) -> Option<Object<'a>> {
+        self.get(name).and_then(Object::of)
+    }
+
+    pub fn string(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(string)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
+    pub fn to_members(&self) -> Members {
+        Members(self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+impl Members {
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Replaces the member where it stands, or adds it at the end.
+    pub fn set(&mut self, name: &str, value: &RawValue) {
+        match self.0.iter_mut().rev().find(|(n, _)| n == name) {
+            Some((_, former)) => *former = value.to_owned(),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Appends the object to `out`, with the values of `instead` (JSON) in place of its own.
+    pub fn write(&self, out: &mut String, instead: &[(&str, String)]) {
+        let own = self.0.iter().map(|(name, value)| {
+            let other = instead.iter().find(|(n, _)| n == name);
+            (name.as_str(), other.map_or(value.get(), |(_, value)| value))
+        });
+        let added = instead.iter().filter(|(name, _)| self.get(name).is_none());
+        out.push('{');
+        for (i, (name, value)) in own.chain(added.map(|(name, value)| (*name, value.as_str()))).enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            out.push_str(&quote(name));
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// What stands between the quotes of a valid JSON string.
+#[derive(Clone, Copy)]
+pub(super) struct Quoted<'a> {
+    inner: &'a str,
+    escaped: bool,
+}
+
+/// Where a JSON string ends.
+pub(super) enum StringEnd {
+    /// The offset of the closing quote, and whether there are escapes before it.
+    Closed { at: usize, escaped: bool },
+    /// The text ends first.
+    Open,
+    /// This is no JSON string, however it goes on.
+    Invalid,
+}
+
+impl StringEnd {
+    /// `bytes` begin after the opening quote.
+    pub fn find(bytes: &[u8]) -> StringEnd {
+        let (mut at, mut escaped) = (0, false);
+        loop {
+            match bytes.get(at) {
+                None => return StringEnd::Open,
+                Some(b'"') => return StringEnd::Closed { at, escaped },
+                Some(b'\\') => {
+                    escaped = true;
+                    match bytes.get(at + 1) {
+                        None => return StringEnd::Open,
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                        Some(b'u') => {
+                            let digits = &bytes[at + 2..bytes.len().min(at + 6)];
+                            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                                return StringEnd::Invalid;
+                            }
+                            at += 6;
+                        }
+                        Some(_) => return StringEnd::Invalid,
+                    }
+                }
+                Some(..0x20) => return StringEnd::Invalid,
+                Some(_) => at += 1,
+            }
+        }
+    }
+}
+
+impl<'a> Quoted<'a> {
+    /// Reads a string from after its opening quote; gives it and what follows the closing quote.
+    pub fn scan(text: &'a str) -> Option<(Quoted<'a>, &'a str)> {
+        match StringEnd::find(text.as_bytes()) {
+            StringEnd::Closed { at, escaped } => Some((Quoted { inner: &text[..at], escaped }, &text[at + 1..])),
+            StringEnd::Open | StringEnd::Invalid => None,
+        }
+    }
+
+    pub fn of(value: &'a RawValue) -> Option<Quoted<'a>> {
+        Quoted::scan(value.get().strip_prefix('"')?).map(|(quoted, _)| quoted)
+    }
+
+    /// Appends what the string stands for. Half of a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD.
+    pub fn unescape_into(self, out: &mut String) {
+        if !self.escaped {
+            return out.push_str(self.inner);
+        }
+        let mut rest = self.inner;
+        while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+            out.push_str(&rest[..at]);
+            let (c, len) = escape(&rest.as_bytes()[at + 1..]);
+            out.push(c);
+            rest = &rest[at + 1 + len..];
+        }
+        out.push_str(rest);
+    }
+}
+
+/// The character of an escape that has passed [`StringEnd::find`], and how much follows its backslash.
+fn escape(after: &[u8]) -> (char, usize) {
+    match after.first() {
+        Some(b'b') => ('\u{8}', 1),
+        Some(b'f') => ('\u{c}', 1),
+        Some(b'n') => ('\n', 1),
+        Some(b'r') => ('\r', 1),
+        Some(b't') => ('\t', 1),
+        Some(b'u') => {
+            let first = unit(&after[1..]);
+            if let (0xD800..0xDC00, Some(b"\\u")) = (first, after.get(5..7)) {
+                let second = unit(&after[7..]);
+                if let 0xDC00..0xE000 = second {
+                    let point = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                    return (char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER), 11);
+                }
+            }
+            (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 5)
+        }
+        Some(&c) => (char::from(c), 1),
+        None => (char::REPLACEMENT_CHARACTER, 0),
+    }
+}
+
+/// Four hexadecimal digits.
+fn unit(digits: &[u8]) -> u32 {
+    digits.iter().take(4).fold(0, |unit, &digit| unit << 4 | char::from(digit).to_digit(16).unwrap_or(0))
+}
+
+pub(super) fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// `None`: not a string.
+pub(super) fn string(value: &RawValue) -> Option<String> {
+    let quoted = Quoted::of(value)?;
+    let mut out = String::with_capacity(quoted.inner.len());
+    quoted.unescape_into(&mut out);
+    Some(out)
+}
+
+/// A whole number that counts something, also if written `1.0` or `1e2`. `None`: anything else.
+pub(super) fn count(value: &RawValue) -> Option<i64> {
+    let text = value.get();
+    let whole = text.parse::<i64>().ok().or_else(|| {
+        // Every whole number up to 2^53 is exact as f64.
+        text.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0).map(|n| n as i64)
+    });
+    whole.filter(|n| *n >= 0)
+}
+
+/// `text` as a JSON string.
+pub(super) fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn strings_are_unescaped() {
+        for (json, want) in [
+            (r#""""#, ""),
+            (r#""plain é 🌍""#, "plain é 🌍"),
+            (r#""a\"b\\c\/d\b\f\n\r\te""#, "a\"b\\c/d\u{8}\u{c}\n\r\te"),
+            (r#""\u00e9\u0000\uFFFF""#, "é\0\u{ffff}"),
+            (r#""\ud83c\udf0d!""#, "🌍!"),
+            (r#""x\ud83c""#, "x\u{fffd}"),
+            (r#""\udf0dy""#, "\u{fffd}y"),
+            (r#""\ud83c\u0041""#, "\u{fffd}A"),
+            (r#""\ud83c\n""#, "\u{fffd}\n"),
+            (r#""\ud83c\ud83c\udf0d""#, "\u{fffd}🌍"),
+        ] {
+            assert_eq!(string(&raw(json)).as_deref(), Some(want), "{json}");
+        }
+        for json in ["1", "null", "[]", "{}", "true"] {
+            assert_eq!(string(&raw(json)), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_string_that_is_none_is_not_scanned() {
+        for text in ["", "open", r"open\", r"open\u00", "ctrl\u{1}\"", r#"\x""#, r#"\u00g0""#, "tab\t\""] {
+            assert!(Quoted::scan(text).is_none(), "{text:?}");
+        }
+        let (quoted, rest) = Quoted::scan(r#"a\"b" ,1"#).unwrap();
+        assert_eq!((quoted.inner, quoted.escaped, rest), (r#"a\"b"#, true, " ,1"));
+    }
+
+    #[test]
+    fn quoted_text_comes_back() {
+        for text in ["", "a\"b\\", "\0\u{1f}\u{7f}\u{2028}", "🌍\n"] {
+            assert_eq!(string(&raw(&quote(text))).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn counts() {
+        for (json, want) in [
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("1.0", Some(1)),
+            ("1e2", Some(100)),
+            ("1.5", None),
+            ("-1", None),
+            ("1e300", None),
+            ("12345678901234567890", None),
+            ("\"3\"", None),
+            ("null", None),
+        ] {
+            assert_eq!(count(&raw(json)), want, "{json}");
+        }
+    }
+
+    #[test]
+    fn members_keep_order_and_text() {
+        let object = Object::parse(r#" {"b":1.0,"a" : {"x": 1e2} ,"n\u0061":null,"b":2} "#).unwrap();
+        assert_eq!(object.get("b").unwrap().get(), "2");
+        assert!(object.get("na").is_some() && object.get_non_null("na").is_none() && object.get("c").is_none());
+        let mut members = object.to_members();
+        members.set("a", &raw("[ 12345678901234567890 ]"));
+        members.set("c", &raw("true"));
+        let mut out = String::new();
+        members.write(&mut out, &[("na", "\"x\"".into()), ("d", "{}".into())]);
+        assert_eq!(out, r#"{"b":1.0,"a":[ 12345678901234567890 ],"na":"x","b":2,"c":true,"d":{}}"#);
+        for text in ["", "[]", "1", "{", "{} x", "{\"a\":}", "null"] {
+            assert!(Object::parse(text).is_none(), "{text}");
+        }
+    }
+}

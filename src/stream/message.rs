@@ -1,0 +1,251 @@
+//! Events put together to the message that a call without streaming would have given.
+
+use serde_json::value::RawValue;
+
+use super::batch::Kind;
+use super::delta::{Delta, Part, index_of};
+use super::json::{Members, Object, is_null, quote, string};
+use super::partial;
+use super::summary::Summary;
+use crate::error::{Code, Error, Result};
+
+/// Members of `usage` that stay as in message_start, whatever a message_delta says: so do the vendor's own SDKs.
+const USAGE_STAYS: [&str; 4] = ["cache_creation", "service_tier", "inference_geo", "speed"];
+
+/// A message as far as its events have come.
+#[derive(Default)]
+pub struct Message {
+    /// As message_start had it, its `content` and `usage` apart. `None`: not started.
+    members: Option<Members>,
+    usage: Option<Members>,
+    blocks: Vec<Block>,
+    summary: Summary,
+}
+
+/// One content block.
+struct Block {
+    index: u64,
+    /// As it started.
+    members: Members,
+    /// What its deltas add to, if they can.
+    part: Option<Part>,
+    /// That part so far: text with what the block started with; of a tool's input, the JSON from the deltas alone.
+    grown: String,
+    has_grown: bool,
+    citations: Vec<Box<RawValue>>,
+}
+
+impl Message {
+    /// message_start was seen.
+    pub fn started(&self) -> bool {
+        self.members.is_some()
+    }
+
+    /// The whole Messages API message. `Code::Stream`: it never started, or a tool's input is not JSON.
+    ///
+    /// The input of a tool that was cut (`max_tokens`, a broken stream) holds what came completely.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let Some(members) = &self.members else {
+            return Err(Error::new(Code::Stream, "The stream held no message_start."));
+        };
+        let mut content = String::from("[");
+        for (i, block) in self.blocks.iter().enumerate() {
+            if i > 0 {
+                content.push(',');
+            }
+            block.write(&mut content)?;
+        }
+        content.push(']');
+        let mut instead = vec![("content", content)];
+        if let Some(usage) = &self.usage {
+            let mut json = String::new();
+            usage.write(&mut json, &[]);
+            instead.push(("usage", json));
+        }
+        let mut json = String::new();
+        members.write(&mut json, &instead);
+        Ok(json.into_bytes())
+    }
+
+    /// The text blocks joined, with nothing between them.
+    pub fn text(&self) -> String {
+        self.blocks.iter().filter(|block| block.part == Some(Part::Text)).map(|block| block.grown.as_str()).collect()
+    }
+
+    /// What is known so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes over a delta that makes a block longer. One for an unknown block, or of another type, changes nothing.
+    pub(super) fn grow(&mut self, delta: &Delta<'_>) {
+        if let Some(block) = self.block(delta.index)
+            && block.part == Some(delta.part)
+        {
+            delta.added.unescape_into(&mut block.grown);
+            block.has_grown = true;
+        }
+    }
+
+    /// Takes over any other event.
+    pub(super) fn apply(&mut self, kind: Kind, event: &Object<'_>) {
+        match kind {
+            Kind::MessageStart if !self.started() => self.start(event),
+            _ if !self.started() => {}
+            Kind::ContentBlockStart => self.start_block(event),
+            Kind::ContentBlockDelta => self.change_block(event),
+            Kind::MessageDelta => self.change(event),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, event: &Object<'_>) {
+        let Some(message) = event.object("message") else { return };
+        let content = message.get("content").and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+        let content = content.unwrap_or_default().into_iter().filter_map(Object::of);
+        self.blocks = (0..).zip(content).map(|(index, block)| Block::new(index, &block)).collect();
+        self.usage = message.object("usage").map(|usage| usage.to_members());
+        self.summary = Summary::of_message(&message);
+        self.members = Some(message.to_members());
+    }
+
+    fn start_block(&mut self, event: &Object<'_>) {
+        let (Some(index), Some(block)) = (index_of(event), event.object("content_block")) else { return };
+        // Beta: another model goes on from here.
+        if block.string("type").as_deref() == Some("fallback")
+            && let Some(to) = block.object("to")
+            && let Some(model) = to.get_non_null("model")
+        {
+            self.set("model", model);
+            self.summary.model = string(model);
+        }
+        self.blocks.push(Block::new(index, &block));
+    }
+
+    fn change_block(&mut self, event: &Object<'_>) {
+        if let (Some(index), Some(delta)) = (index_of(event), event.object("delta"))
+            && let Some(block) = self.block(index)
+        {
+            block.change(&delta);
+        }
+    }
+
+    /// message_delta: its members are totals, newer ones overwrite.
+    fn change(&mut self, event: &Object<'_>) {
+        let delta = event.object("delta");
+        for (name, value) in delta.iter().flat_map(Object::iter) {
+            match name {
+                "stop_reason" => {
+                    self.set(name, value);
+                    self.summary.stop_reason = string(value);
+                }
+                "stop_sequence" | "stop_details" => self.set(name, value),
+                "container" if !is_null(value) => self.set(name, value),
+                _ => {}
+            }
+        }
+        for name in ["context_management", "input_transformations"] {
+            if let Some(value) = event.get_non_null(name) {
+                self.set(name, value);
+            }
+        }
+        if let Some(usage) = event.object("usage") {
+            self.change_usage(&usage);
+        }
+    }
+
+    fn change_usage(&mut self, usage: &Object<'_>) {
+        let former = self.summary.usage.tokens.cache_creation;
+        for (name, value) in usage.iter() {
+            if !is_null(value) && !USAGE_STAYS.contains(&name) {
+                self.usage.get_or_insert_default().set(name, value);
+                self.summary.usage.set(name, value);
+            }
+        }
+        // A split of a total that no longer holds would be billed wrongly.
+        let tokens = &mut self.summary.usage.tokens;
+        if tokens.cache_creation != former {
+            (tokens.cache_creation_5m, tokens.cache_creation_1h) = (None, None);
+            if let Some(split) = usage.get("cache_creation") {
+                tokens.set("cache_creation", split);
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &RawValue) {
+        if let Some(members) = &mut self.members {
+            members.set(name, value);
+        }
+    }
+
+    /// The block that started last with this index: nearly always the last one.
+    fn block(&mut self, index: u64) -> Option<&mut Block> {
+        self.blocks.iter_mut().rev().find(|block| block.index == index)
+    }
+}
+
+impl Block {
+    fn new(index: u64, block: &Object<'_>) -> Block {
+        let part = block.string("type").and_then(|kind| Part::of_block(&kind));
+        let grown = match part {
+            Some(Part::Text | Part::Thinking) => part.and_then(|part| block.string(part.member())),
+            Some(Part::Input) | None => None,
+        };
+        Block {
+            index,
+            members: block.to_members(),
+            part,
+            grown: grown.unwrap_or_default(),
+            has_grown: false,
+            citations: Vec::new(),
+        }
+    }
+
+    /// The deltas that do not make a part longer.
+    fn change(&mut self, delta: &Object<'_>) {
+        let block = self.members.get("type").and_then(string).unwrap_or_default();
+        match (delta.string("type").as_deref(), block.as_str()) {
+            (Some("signature_delta"), "thinking") => self.take_over(delta, &["signature"]),
+            (Some("compaction_delta"), "compaction") => self.take_over(delta, &["content", "encrypted_content"]),
+            (Some("citations_delta"), "text") => self.citations.extend(delta.get("citation").map(RawValue::to_owned)),
+            _ => {}
+        }
+    }
+
+    fn take_over(&mut self, delta: &Object<'_>, names: &[&str]) {
+        for name in names {
+            if let Some(value) = delta.get(name) {
+                self.members.set(name, value);
+            }
+        }
+    }
+
+    fn write(&self, out: &mut String) -> Result<()> {
+        let mut instead = Vec::new();
+        if let Some(part) = self.part
+            && self.has_grown
+        {
+            match part {
+                Part::Text | Part::Thinking => instead.push((part.member(), quote(&self.grown))),
+                Part::Input => instead.extend(self.input()?.map(|json| (part.member(), json))),
+            }
+        }
+        if !self.citations.is_empty() {
+            let before = self.members.get("citations");
+            let before = before.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+            let all = before.unwrap_or_default().into_iter().chain(self.citations.iter().map(AsRef::as_ref));
+            let all: Vec<&str> = all.map(RawValue::get).collect();
+            instead.push(("citations", format!("[{}]", all.join(","))));
+        }
+        self.members.write(out, &instead);
+        Ok(())
+    }
+
+    /// A tool's input from its deltas, as they wrote it. `None`: they said nothing, the start value holds.
+    fn input(&self) -> Result<Option<String>> {
+        let whole = serde_json::from_str::<&RawValue>(&self.grown).ok().map(|json| json.get().to_owned());
+        let json = whole.or_else(|| partial::repair(&self.grown));
+        let json = json.ok_or_else(|| Error::new(Code::Stream, "The input of a tool call is not JSON."))?;
+        Ok(Some(json).filter(|json| !json.is_empty()))
+    }
+}
