@@ -14,4 +14,5 @@
 
 pub mod error;
 pub mod log;
+pub mod meter;
 pub mod stream;

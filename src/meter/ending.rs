@@ -1,0 +1,163 @@
+//! How a call ended, in Revenium's words.
+
+use super::{End, Summary};
+use crate::error::{Code, Error};
+
+/// The failure members of a record.
+pub(super) struct Failure {
+    /// Never the message: it can quote the prompt.
+    pub reason: String,
+    pub code: Option<u16>,
+}
+
+/// `stopReason`. Any literal the API does not know costs the whole record.
+pub(super) fn stop_reason(end: End<'_>, summary: Option<&Summary>) -> &'static str {
+    match end {
+        End::Failed(error) if error.code != Code::Cancelled => return "ERROR",
+        End::Failed(_) | End::Cancelled => return "CANCELLED",
+        End::Complete => {}
+    }
+    match summary.and_then(|summary| summary.stop_reason.as_deref()) {
+        None | Some("end_turn" | "pause_turn" | "compaction") => "END",
+        Some("stop_sequence" | "tool_use") => "END_SEQUENCE",
+        Some("max_tokens" | "model_context_window_exceeded") => "TOKEN_LIMIT",
+        Some("refusal" | "content_filter" | "content_filtered" | "guardrail_intervened") => "ERROR",
+        Some(_) => {
+            crate::log::debug!(
+                "the provider gave a stop reason that is newer than this library; it is recorded as END"
+            );
+            "END"
+        }
+    }
+}
+
+/// `errorReason` and `errorCode`; nothing when the call did not fail.
+pub(super) fn failure(end: End<'_>) -> Option<Failure> {
+    let End::Failed(error) = end else { return None };
+    if error.code == Code::Cancelled {
+        return None;
+    }
+    Some(match status(error) {
+        Some(status @ 400..) => {
+            Failure { reason: format!("{} (HTTP {status})", of_status(status)), code: Some(status) }
+        }
+        // An error event inside a stream came with 200, which is no code of a failure.
+        Some(status) if !matches!(error.code, Code::Connection | Code::Timeout | Code::Stream) => {
+            Failure { reason: format!("APIStatusError (HTTP {status})"), code: None }
+        }
+        _ => Failure { reason: of_code(error.code), code: None },
+    })
+}
+
+/// The HTTP status, where one came.
+fn status(error: &Error) -> Option<u16> {
+    error.status().filter(|status| *status != 0)
+}
+
+/// The official SDKs' error classes: dashboards group by them.
+fn of_status(status: u16) -> &'static str {
+    match status {
+        400 => "BadRequestError",
+        401 => "AuthenticationError",
+        402 => "PaymentRequiredError",
+        403 => "PermissionDeniedError",
+        404 => "NotFoundError",
+        408 => "RequestTimeoutError",
+        409 => "ConflictError",
+        413 => "ContentTooLargeError",
+        422 => "UnprocessableEntityError",
+        429 => "RateLimitError",
+        503 => "ServiceUnavailableError",
+        504 => "GatewayTimeoutError",
+        529 => "OverloadedError",
+        500.. => "InternalServerError",
+        _ => "APIStatusError",
+    }
+}
+
+fn of_code(code: Code) -> String {
+    let class = match code {
+        Code::Connection => "APIConnectionError",
+        Code::Timeout => "APITimeoutError",
+        Code::Stream => "RemoteProtocolError",
+        Code::Api => "APIStatusError",
+        Code::RequestTooLarge => of_status(413),
+        Code::Unprocessable => of_status(422),
+        other => return format!("{other:?}Error"),
+    };
+    class.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::HttpError;
+
+    #[test]
+    fn stop_reasons_are_always_known_literals() {
+        let of = |reason: Option<&str>| {
+            let summary = Summary { stop_reason: reason.map(Into::into), ..Default::default() };
+            stop_reason(End::Complete, Some(&summary))
+        };
+        for (given, expected) in [
+            (Some("end_turn"), "END"),
+            (Some("stop_sequence"), "END_SEQUENCE"),
+            (Some("tool_use"), "END_SEQUENCE"),
+            (Some("max_tokens"), "TOKEN_LIMIT"),
+            (Some("model_context_window_exceeded"), "TOKEN_LIMIT"),
+            (Some("pause_turn"), "END"),
+            (Some("refusal"), "ERROR"),
+            (Some("compaction"), "END"),
+            (Some("content_filtered"), "ERROR"),
+            (Some("guardrail_intervened"), "ERROR"),
+            (Some("of tomorrow"), "END"),
+            (None, "END"),
+        ] {
+            assert_eq!(of(given), expected, "{given:?}");
+        }
+        assert_eq!(stop_reason(End::Complete, None), "END");
+        assert_eq!(stop_reason(End::Cancelled, None), "CANCELLED");
+        assert_eq!(stop_reason(End::Failed(&Error::new(Code::Timeout, "")), None), "ERROR");
+        assert_eq!(stop_reason(End::Failed(&Error::new(Code::Cancelled, "")), None), "CANCELLED");
+    }
+
+    #[test]
+    fn failures_are_named_by_class_and_never_quote() {
+        let answered = |code, status| {
+            let http = HttpError { status, body: b"secret-word".to_vec(), retry_after_ms: None };
+            Error::new(code, "secret-word").with_http(http)
+        };
+        for (error, reason, code) in [
+            (answered(Code::BadRequest, 400), "BadRequestError (HTTP 400)", Some(400)),
+            (answered(Code::Authentication, 401), "AuthenticationError (HTTP 401)", Some(401)),
+            (answered(Code::Api, 402), "PaymentRequiredError (HTTP 402)", Some(402)),
+            (answered(Code::PermissionDenied, 403), "PermissionDeniedError (HTTP 403)", Some(403)),
+            (answered(Code::NotFound, 404), "NotFoundError (HTTP 404)", Some(404)),
+            (answered(Code::Api, 408), "RequestTimeoutError (HTTP 408)", Some(408)),
+            (answered(Code::Conflict, 409), "ConflictError (HTTP 409)", Some(409)),
+            (answered(Code::RequestTooLarge, 413), "ContentTooLargeError (HTTP 413)", Some(413)),
+            (answered(Code::Api, 418), "APIStatusError (HTTP 418)", Some(418)),
+            (answered(Code::Unprocessable, 422), "UnprocessableEntityError (HTTP 422)", Some(422)),
+            (answered(Code::RateLimit, 429), "RateLimitError (HTTP 429)", Some(429)),
+            (answered(Code::InternalServer, 500), "InternalServerError (HTTP 500)", Some(500)),
+            (answered(Code::InternalServer, 502), "InternalServerError (HTTP 502)", Some(502)),
+            (answered(Code::InternalServer, 503), "ServiceUnavailableError (HTTP 503)", Some(503)),
+            (answered(Code::InternalServer, 504), "GatewayTimeoutError (HTTP 504)", Some(504)),
+            (answered(Code::Overloaded, 529), "OverloadedError (HTTP 529)", Some(529)),
+            (answered(Code::Overloaded, 200), "APIStatusError (HTTP 200)", None),
+            (answered(Code::Stream, 200), "RemoteProtocolError", None),
+            (answered(Code::RateLimit, 0), "RateLimitError", None),
+            (Error::new(Code::Connection, "secret-word"), "APIConnectionError", None),
+            (Error::new(Code::Timeout, "secret-word"), "APITimeoutError", None),
+            (Error::new(Code::Stream, "secret-word"), "RemoteProtocolError", None),
+            (Error::new(Code::Aws, "secret-word"), "AwsError", None),
+            (Error::new(Code::RequestTooLarge, "secret-word"), "ContentTooLargeError", None),
+        ] {
+            let failure = failure(End::Failed(&error)).unwrap();
+            assert_eq!((failure.reason.as_str(), failure.code), (reason, code));
+        }
+        assert!(failure(End::Complete).is_none());
+        assert!(failure(End::Cancelled).is_none());
+        assert!(failure(End::Failed(&Error::new(Code::Cancelled, ""))).is_none());
+    }
+}

@@ -1,0 +1,76 @@
+//! METER: the facts of one call become the records that go to Revenium.
+//!
+//! Pure: no I/O, no clock, no runtime. `request` reads the request, `metadata` reads what the user tells about the call
+//! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
+
+mod clock;
+mod ending;
+mod fields;
+mod json;
+mod metadata;
+mod model;
+mod object;
+mod record;
+mod request;
+mod subscriber;
+pub mod trace;
+
+use crate::error::Error;
+use crate::stream::Summary;
+use std::time::{Duration, SystemTime};
+
+pub use metadata::Metadata;
+pub use record::records;
+pub use request::RequestFacts;
+
+/// Who answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Provider {
+    Anthropic,
+    Bedrock,
+}
+
+/// When things happened. The durations count from `started`.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    pub started: SystemTime,
+    /// The first `content_block_delta` of a stream.
+    pub first_token: Option<Duration>,
+    pub ended: Duration,
+}
+
+/// How the call ended for its caller.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    Complete,
+    Cancelled,
+    Failed(&'a Error),
+}
+
+/// Everything a record says about one call.
+pub struct Call<'a> {
+    pub provider: Provider,
+    pub request: &'a RequestFacts,
+    /// The layers already laid over one another: call over scope over environment.
+    pub metadata: &'a Metadata,
+    pub streamed: bool,
+    pub times: Times,
+    /// `None`: nothing of a reply arrived.
+    pub summary: Option<&'a Summary>,
+    pub end: End<'a>,
+    /// The Bedrock id or ARN really called.
+    pub bedrock_model: Option<&'a str>,
+    /// The region really called; recorded when the metadata names none.
+    pub region: Option<&'a str>,
+    /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`.
+    pub middleware_source: &'a str,
+}
+
+/// One record, frozen: these bytes and this key go out on every attempt, because Revenium
+/// answers 409 to a known key with other bytes.
+#[derive(Clone)]
+pub struct Record {
+    pub idempotency_key: String,
+    pub body: Vec<u8>,
+    pub transaction_id: String,
+}

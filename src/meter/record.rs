@@ -1,0 +1,563 @@
+//! Writing records.
+
+use super::clock::Stamps;
+use super::ending::{self, Failure};
+use super::fields::{Field, Value, cut};
+use super::object::Object;
+use super::subscriber::Subscriber;
+use super::{Call, End, Provider, Record, model};
+use crate::stream::{Iteration, Tokens};
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// The main record, then one for each iteration that is billed on its own.
+pub fn records(call: &Call<'_>) -> Vec<Record> {
+    let stamps = Stamps::of(&call.times, call.streamed);
+    let main = main(call, &stamps);
+    let iterations = call.summary.map_or(&[][..], |summary| &summary.usage.iterations);
+    let billed = iterations.iter().enumerate().filter(|(_, iteration)| is_billed(iteration));
+    let more: Vec<_> = billed.map(|(at, entry)| iteration(call, &stamps, &main.transaction_id, at, entry)).collect();
+    let mut records = Vec::with_capacity(1 + more.len());
+    records.push(main);
+    records.extend(more);
+    records
+}
+
+fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
+    let failure = ending::failure(call.end);
+    let key = Uuid::new_v4().simple();
+    let idempotency_key = if failure.is_some() { format!("err:{key}") } else { key.to_string() };
+    let transaction_id = transaction_id(call);
+    let usage = call.summary.map(|summary| &summary.usage);
+    let body = write(
+        call,
+        stamps,
+        &Part {
+            transaction_id: &transaction_id,
+            model: model::recorded(call),
+            stop_reason: ending::stop_reason(call.end, call.summary),
+            tokens: usage.map_or(&Tokens::default(), |usage| &usage.tokens),
+            thinking: usage.and_then(|usage| usage.thinking_tokens),
+            failure: failure.as_ref(),
+            iteration: None,
+        },
+    );
+    Record { idempotency_key, body, transaction_id }
+}
+
+/// The message's id: it joins the record with the provider's logs. Never a constant, Revenium drops what it has seen.
+fn transaction_id(call: &Call<'_>) -> String {
+    let id = call.summary.and_then(|summary| summary.id.as_deref()).filter(|id| !id.trim().is_empty());
+    match (id, call.end) {
+        (Some(id), _) => id.into(),
+        (None, End::Complete) => format!("anthropic-{:016x}", Uuid::new_v4().as_u64_pair().0),
+        (None, _) => Uuid::new_v4().to_string(),
+    }
+}
+
+/// What another model did inside the call is not in the call's own usage.
+fn is_billed(iteration: &Iteration) -> bool {
+    matches!(iteration.kind.as_str(), "advisor_message" | "compaction")
+}
+
+fn iteration(call: &Call<'_>, stamps: &Stamps, parent: &str, at: usize, entry: &Iteration) -> Record {
+    let transaction_id = format!("{parent}-iteration-{at}");
+    let advisor = call.request.advisor_model.as_deref().filter(|_| entry.kind == "advisor_message");
+    let body = write(
+        call,
+        stamps,
+        &Part {
+            transaction_id: &transaction_id,
+            model: stored(entry.model.as_deref()).or(advisor).unwrap_or_else(|| model::requested(call)),
+            stop_reason: "END",
+            tokens: &entry.tokens,
+            thinking: None,
+            failure: None,
+            iteration: Some((&entry.kind, parent)),
+        },
+    );
+    Record { idempotency_key: key_of(&transaction_id), body, transaction_id }
+}
+
+/// The id itself where Revenium takes it as a key: 1 to 255 visible ASCII characters.
+fn key_of(transaction_id: &str) -> String {
+    match transaction_id.len() <= 255 && transaction_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => transaction_id.into(),
+        false => Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// Where the records of one call differ.
+struct Part<'a> {
+    transaction_id: &'a str,
+    model: &'a str,
+    stop_reason: &'static str,
+    tokens: &'a Tokens,
+    thinking: Option<i64>,
+    failure: Option<&'a Failure>,
+    /// The type of an iteration, and the main record it belongs to.
+    iteration: Option<(&'a str, &'a str)>,
+}
+
+/// The fields that [`write`] decides on; the other fields of the metadata go out as they are.
+const DECIDED: &[Field] = &[
+    Field::Subscriber,
+    Field::CredentialAlias,
+    Field::Region,
+    Field::TransactionName,
+    Field::ParentTransactionId,
+    Field::RetryNumber,
+    Field::OperationSubtype,
+    Field::Temperature,
+    Field::ActualServiceTier,
+    Field::RequestedServiceTier,
+];
+
+fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
+    let (request, metadata, tokens) = (call.request, call.metadata, part.tokens);
+    let count = |tokens: Option<i64>| tokens.map(|tokens| tokens.max(0));
+    let (input, output) = (count(tokens.input).unwrap_or(0), count(tokens.output).unwrap_or(0));
+    let mut object = Object::new();
+
+    object.put("transactionId", part.transaction_id);
+    object.put("model", part.model);
+    object.put(
+        "provider",
+        match call.provider {
+            Provider::Anthropic => "ANTHROPIC",
+            Provider::Bedrock => "AWS",
+        },
+    );
+    object.put("modelSource", "ANTHROPIC");
+    object.put("middlewareSource", call.middleware_source);
+    object.put("costType", "AI");
+    object.put("operationType", if request.has_tools { "TOOL_CALL" } else { "CHAT" });
+    object.put("isStreamed", &call.streamed);
+    object.put("stopReason", part.stop_reason);
+
+    object.put("requestTime", &stamps.request);
+    object.put("responseTime", &stamps.response);
+    object.put("completionStartTime", &stamps.completion_start);
+    object.put("requestDuration", &stamps.duration);
+    object.maybe("timeToFirstToken", stamps.time_to_first_token.as_ref());
+
+    // Tokens written to or read from the cache are neither in the input nor in the total.
+    object.put("inputTokenCount", &input);
+    object.put("outputTokenCount", &output);
+    object.put("totalTokenCount", &input.saturating_add(output));
+    object.maybe("reasoningTokenCount", count(part.thinking).as_ref());
+    object.maybe("cacheCreationTokenCount", count(tokens.cache_creation).as_ref());
+    object.maybe("cacheReadTokenCount", count(tokens.cache_read).as_ref());
+    object.maybe("cacheCreation5mTokenCount", count(tokens.cache_creation_5m).as_ref());
+    object.maybe("cacheCreation1hTokenCount", count(tokens.cache_creation_1h).as_ref());
+
+    object.maybe("errorReason", part.failure.map(|failure| failure.reason.as_str()));
+    object.maybe("errorCode", part.failure.and_then(|failure| failure.code.as_ref()));
+    object.maybe("hasVisionContent", request.has_vision.then_some(&true));
+    match (&request.temperature, metadata.get(Field::Temperature)) {
+        (Some(number), _) => object.put("temperature", number),
+        (None, number) => object.maybe("temperature", number),
+    }
+
+    let told = |field| metadata.text(field).map(|text| &**text);
+    let served = call.summary.and_then(|summary| summary.usage.service_tier.as_deref());
+    object.maybe("actualServiceTier", stored(served).or(told(Field::ActualServiceTier)));
+    let asked = request.service_tier.as_deref();
+    object.maybe("requestedServiceTier", stored(asked).or(told(Field::RequestedServiceTier)));
+    object.maybe("region", told(Field::Region).or(stored(call.region)));
+    object.maybe("transactionName", told(Field::TransactionName).or(told(Field::TaskType)));
+    let (kind, parent) = part.iteration.unzip();
+    object.maybe("operationSubtype", kind.or(told(Field::OperationSubtype)));
+    object.maybe("parentTransactionId", parent.or(told(Field::ParentTransactionId)));
+    object.put("retryNumber", metadata.get(Field::RetryNumber).unwrap_or(&Value::Integer(0)));
+    object.maybe("subscriber", subscriber(call).as_deref());
+    for (field, value) in metadata.iter().filter(|(field, _)| !DECIDED.contains(field)) {
+        object.put(field.wire(), value);
+    }
+    object.finish()
+}
+
+/// Text of the provider as Revenium stores it: longer than 255 characters would lose the record without a word.
+fn stored(text: Option<&str>) -> Option<&str> {
+    text.map(|text| cut(text.trim(), 255)).filter(|text| !text.is_empty())
+}
+
+fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
+    match call.metadata.get(Field::Subscriber) {
+        Some(Value::Subscriber(subscriber)) => Some(Cow::Borrowed(subscriber)),
+        _ => call.metadata.text(Field::CredentialAlias).map(|alias| Cow::Owned(Subscriber::of_alias(alias))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metadata::tests::any_object;
+    use super::super::{Metadata, RequestFacts, Times};
+    use super::*;
+    use crate::error::{Code, Error, HttpError};
+    use crate::stream::{Summary, Usage};
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+    use std::collections::HashSet;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const REQUIRED: [&str; 13] = [
+        "transactionId",
+        "model",
+        "provider",
+        "inputTokenCount",
+        "outputTokenCount",
+        "totalTokenCount",
+        "requestTime",
+        "responseTime",
+        "completionStartTime",
+        "requestDuration",
+        "isStreamed",
+        "stopReason",
+        "costType",
+    ];
+
+    /// A call that owns what it borrows.
+    struct Sample {
+        provider: Provider,
+        request: RequestFacts,
+        metadata: Metadata,
+        streamed: bool,
+        first_token: Option<Duration>,
+        summary: Option<Summary>,
+        error: Option<Error>,
+        cancelled: bool,
+        bedrock_model: Option<&'static str>,
+        region: Option<&'static str>,
+    }
+
+    impl Default for Sample {
+        fn default() -> Sample {
+            let tokens = Tokens { input: Some(12), output: Some(7), ..Default::default() };
+            Sample {
+                provider: Provider::Anthropic,
+                request: RequestFacts { model: "claude-sonnet-4-5".into(), ..Default::default() },
+                metadata: Metadata::default(),
+                streamed: false,
+                first_token: None,
+                summary: Some(Summary {
+                    id: Some("msg_01".into()),
+                    model: Some("claude-sonnet-4-5-20250929".into()),
+                    stop_reason: Some("end_turn".into()),
+                    usage: Usage { tokens, ..Default::default() },
+                }),
+                error: None,
+                cancelled: false,
+                bedrock_model: None,
+                region: None,
+            }
+        }
+    }
+
+    impl Sample {
+        fn told(text: &str) -> Sample {
+            Sample { metadata: Metadata::from_json(text), ..Default::default() }
+        }
+
+        fn failed(error: Error) -> Sample {
+            Sample { summary: None, error: Some(error), ..Default::default() }
+        }
+
+        fn usage(mut self, change: impl FnOnce(&mut Usage)) -> Sample {
+            change(&mut self.summary.as_mut().unwrap().usage);
+            self
+        }
+
+        fn records(&self) -> Vec<Record> {
+            records(&Call {
+                provider: self.provider,
+                request: &self.request,
+                metadata: &self.metadata,
+                streamed: self.streamed,
+                times: Times {
+                    started: UNIX_EPOCH + Duration::from_millis(1_795_392_233_412),
+                    first_token: self.first_token,
+                    ended: Duration::from_micros(185_999),
+                },
+                summary: self.summary.as_ref(),
+                end: match &self.error {
+                    Some(error) => End::Failed(error),
+                    None if self.cancelled => End::Cancelled,
+                    None => End::Complete,
+                },
+                bedrock_model: self.bedrock_model,
+                region: self.region,
+                middleware_source: "revenium-anthropic-c",
+            })
+        }
+
+        fn main(&self) -> Json {
+            parse(&self.records()[0])
+        }
+    }
+
+    fn parse(record: &Record) -> Json {
+        serde_json::from_slice(&record.body).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_has(record: &Json, expected: Json) {
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(record.get(name).unwrap_or(&Json::Null), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_plain_call_is_exactly_this() {
+        assert_eq!(
+            Sample::default().main(),
+            json!({
+                "transactionId": "msg_01", "model": "claude-sonnet-4-5-20250929", "provider": "ANTHROPIC",
+                "modelSource": "ANTHROPIC", "middlewareSource": "revenium-anthropic-c", "costType": "AI",
+                "operationType": "CHAT", "isStreamed": false, "stopReason": "END",
+                "requestTime": "2026-11-23T00:03:53.412Z", "responseTime": "2026-11-23T00:03:53.597Z",
+                "completionStartTime": "2026-11-23T00:03:53.597Z", "requestDuration": 185, "timeToFirstToken": 185,
+                "inputTokenCount": 12, "outputTokenCount": 7, "totalTokenCount": 19, "retryNumber": 0,
+            })
+        );
+    }
+
+    #[test]
+    fn tokens_are_split_as_the_provider_splits_them() {
+        let sample = Sample::default().usage(|usage| {
+            usage.tokens.cache_creation = Some(248);
+            usage.tokens.cache_creation_5m = Some(248);
+            usage.tokens.cache_creation_1h = Some(0);
+            usage.tokens.cache_read = Some(1800);
+            usage.thinking_tokens = Some(5);
+            usage.service_tier = Some("standard".into());
+        });
+        assert_has(
+            &sample.main(),
+            json!({
+                "inputTokenCount": 12, "outputTokenCount": 7, "totalTokenCount": 19, "reasoningTokenCount": 5,
+                "cacheCreationTokenCount": 248, "cacheReadTokenCount": 1800, "cacheCreation5mTokenCount": 248,
+                "cacheCreation1hTokenCount": 0, "actualServiceTier": "standard",
+            }),
+        );
+    }
+
+    #[test]
+    fn streams_carry_their_first_token_when_one_came() {
+        let mut sample = Sample { streamed: true, ..Default::default() };
+        assert_has(
+            &sample.main(),
+            json!({
+                "isStreamed": true, "timeToFirstToken": null, "completionStartTime": "2026-11-23T00:03:53.597Z",
+            }),
+        );
+        sample.first_token = Some(Duration::from_millis(100));
+        assert_has(
+            &sample.main(),
+            json!({
+                "timeToFirstToken": 100, "completionStartTime": "2026-11-23T00:03:53.512Z", "requestDuration": 185,
+            }),
+        );
+    }
+
+    #[test]
+    fn the_request_shows() {
+        let body = br#"{"model":"m","temperature":0.30,"service_tier":"auto","tools":[{"name":"t"}],
+            "messages":[{"role":"user","content":[{"type":"image"}]}]}"#;
+        let told = r#"{"temperature":0.9,"requestedServiceTier":"x","actual_service_tier":"y"}"#;
+        let sample = Sample { request: RequestFacts::of(body), ..Sample::told(told) };
+        assert_has(
+            &sample.main(),
+            json!({
+                "operationType": "TOOL_CALL", "hasVisionContent": true, "temperature": 0.3, "requestedServiceTier": "auto",
+                "actualServiceTier": "y", "model": "claude-sonnet-4-5-20250929",
+            }),
+        );
+        let silent = Sample::told(told).main();
+        assert_has(&silent, json!({"temperature": 0.9, "requestedServiceTier": "x", "hasVisionContent": null}));
+    }
+
+    #[test]
+    fn metadata_shows() {
+        let sample = Sample::told(
+            r#"{"organizationId":"org","trace_type":"wf_1","taskType":"summ","retry_number":"3",
+            "credential_alias":"key","operation_type":"EMBED","provider":"X","transaction_id":"t","stopReason":"x",
+            "inputTokenCount":99,"operationSubtype":"sub","parentTransactionId":"p","mediation_latency":5}"#,
+        );
+        let record = sample.main();
+        assert_has(
+            &record,
+            json!({
+                "organizationName": "org", "traceType": "wf_1", "taskType": "summ", "transactionName": "summ",
+                "retryNumber": 3, "subscriber": {"credential": {"name": "key"}}, "operationType": "CHAT",
+                "provider": "ANTHROPIC", "transactionId": "msg_01", "stopReason": "END", "inputTokenCount": 12,
+                "operationSubtype": "sub", "parentTransactionId": "p", "mediationLatency": 5,
+            }),
+        );
+        for absent in ["organizationId", "productId", "credentialAlias", "usage_metadata"] {
+            assert!(record.get(absent).is_none(), "{absent}");
+        }
+        let known =
+            Sample::told(r#"{"credentialAlias":"key","subscriber":{"id":"s"},"transactionName":"tn","taskType":"t"}"#);
+        assert_has(&known.main(), json!({"subscriber": {"id": "s"}, "transactionName": "tn"}));
+    }
+
+    #[test]
+    fn the_region_called_stands_in_for_a_region_told() {
+        let sample = Sample { region: Some("eu-west-1"), ..Default::default() };
+        assert_has(&sample.main(), json!({"region": "eu-west-1"}));
+        let sample = Sample { region: Some("eu-west-1"), ..Sample::told(r#"{"region":"mars"}"#) };
+        assert_has(&sample.main(), json!({"region": "mars"}));
+    }
+
+    #[test]
+    fn bedrock_records_name_the_id_called() {
+        let profile = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-x-v1:0";
+        let application = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc";
+        let replied = "claude-sonnet-4-5-20250929";
+        for (provider, called, summary, expected) in [
+            (Provider::Bedrock, Some("us.anthropic.claude-x-v1:0"), true, "us.anthropic.claude-x-v1:0"),
+            (Provider::Bedrock, Some(profile), true, "eu.anthropic.claude-x-v1:0"),
+            (Provider::Bedrock, Some(application), true, replied),
+            (Provider::Bedrock, Some(application), false, application),
+            (Provider::Bedrock, None, true, replied),
+            // Bedrock failed and the direct API answered.
+            (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), true, replied),
+            (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), false, "claude-sonnet-4-5"),
+        ] {
+            let mut sample = Sample { provider, bedrock_model: called, ..Default::default() };
+            sample.summary = sample.summary.filter(|_| summary);
+            let provider = if provider == Provider::Bedrock { "AWS" } else { "ANTHROPIC" };
+            assert_has(&sample.main(), json!({"model": expected, "provider": provider}));
+        }
+        let nameless = Sample { request: RequestFacts::default(), summary: None, ..Default::default() };
+        assert_has(&nameless.main(), json!({"model": "unknown"}));
+    }
+
+    #[test]
+    fn failed_calls() {
+        let http = HttpError { status: 429, body: b"secret-word".to_vec(), retry_after_ms: None };
+        let sample = Sample::failed(Error::new(Code::RateLimit, "secret-word").with_http(http));
+        let record = &sample.records()[0];
+        assert_has(
+            &parse(record),
+            json!({
+                "stopReason": "ERROR", "errorReason": "RateLimitError (HTTP 429)", "errorCode": 429,
+                "model": "claude-sonnet-4-5", "inputTokenCount": 0, "outputTokenCount": 0, "totalTokenCount": 0,
+                "cacheReadTokenCount": null, "timeToFirstToken": 185,
+            }),
+        );
+        assert!(!String::from_utf8_lossy(&record.body).contains("secret-word"));
+        let key = record.idempotency_key.strip_prefix("err:").unwrap();
+        assert!(key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+        assert!(Uuid::parse_str(&record.transaction_id).is_ok());
+    }
+
+    #[test]
+    fn broken_and_cancelled_streams_keep_what_they_used() {
+        let error = Some(Error::new(Code::Stream, "it broke"));
+        let broken = Sample { streamed: true, error, ..Default::default() };
+        assert_has(
+            &broken.main(),
+            json!({
+                "transactionId": "msg_01", "stopReason": "ERROR", "errorReason": "RemoteProtocolError", "errorCode": null,
+                "totalTokenCount": 19, "model": "claude-sonnet-4-5-20250929",
+            }),
+        );
+        let mut cancelled = Sample { streamed: true, cancelled: true, ..Default::default() };
+        assert_has(&cancelled.main(), json!({"stopReason": "CANCELLED", "errorReason": null, "totalTokenCount": 19}));
+        assert_eq!(cancelled.records()[0].idempotency_key.len(), 32);
+        cancelled.summary = None;
+        assert!(Uuid::parse_str(&cancelled.records()[0].transaction_id).is_ok());
+    }
+
+    #[test]
+    fn ids_and_keys_are_never_reused() {
+        let mut nameless = Sample::default();
+        nameless.summary.as_mut().unwrap().id = Some(" ".into());
+        let (first, second) = (nameless.records().remove(0), nameless.records().remove(0));
+        let id = first.transaction_id.strip_prefix("anthropic-").unwrap();
+        assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        assert_eq!(parse(&first)["transactionId"], first.transaction_id.as_str());
+        assert_ne!(first.transaction_id, second.transaction_id);
+        assert_ne!(first.idempotency_key, second.idempotency_key);
+        for (id, is_key) in [("msg_01-iteration-0", true), ("with space", false), ("é", false)] {
+            assert_eq!(key_of(id) == id, is_key, "{id}");
+        }
+        assert_eq!(key_of(&"x".repeat(256)).len(), 32);
+    }
+
+    #[test]
+    fn billed_iterations_have_records_of_their_own() {
+        let entry = |kind: &str, model: Option<&str>, input| Iteration {
+            kind: kind.into(),
+            model: model.map(Into::into),
+            tokens: Tokens { input: Some(input), output: Some(2), cache_read: Some(3), ..Default::default() },
+        };
+        let mut sample =
+            Sample::told(r#"{"agent":"a","parentTransactionId":"p","operationSubtype":"s"}"#).usage(|usage| {
+                usage.iterations = vec![
+                    entry("message", None, 1),
+                    entry("advisor_message", Some("claude-opus-4-6"), 10),
+                    entry("fallback_message", Some("claude-x"), 1),
+                    entry("advisor_message", None, 20),
+                    entry("compaction", Some(""), 30),
+                ];
+            });
+        sample.summary.as_mut().unwrap().stop_reason = Some("max_tokens".into());
+        sample.request.advisor_model = Some("claude-opus-4-5".into());
+        let records = sample.records();
+        assert_has(&parse(&records[0]), json!({"stopReason": "TOKEN_LIMIT", "totalTokenCount": 19}));
+        let expected = [
+            ("msg_01-iteration-1", "advisor_message", "claude-opus-4-6", 10),
+            ("msg_01-iteration-3", "advisor_message", "claude-opus-4-5", 20),
+            ("msg_01-iteration-4", "compaction", "claude-sonnet-4-5", 30),
+        ];
+        assert_eq!(records.len(), 1 + expected.len());
+        for (record, (id, kind, model, input)) in records[1..].iter().zip(expected) {
+            assert_eq!((record.transaction_id.as_str(), record.idempotency_key.as_str()), (id, id));
+            assert_has(
+                &parse(record),
+                json!({
+                    "transactionId": id, "parentTransactionId": "msg_01", "operationSubtype": kind, "model": model,
+                    "stopReason": "END", "inputTokenCount": input, "outputTokenCount": 2, "totalTokenCount": input + 2,
+                    "cacheReadTokenCount": 3, "cacheCreationTokenCount": null, "agent": "a", "requestDuration": 185,
+                }),
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_whole_whatever_is_told(
+            layers in prop::collection::vec(any_object(), 1..4),
+            tokens in any::<[Option<i64>; 4]>(),
+            ended in 0..3,
+            streamed: bool,
+        ) {
+            let metadata = layers.iter().fold(Metadata::default(), |all, layer| all.overlay(&Metadata::from_json(layer)));
+            let [input, output, cache_read, thinking_tokens] = tokens;
+            let mut sample = Sample { metadata, streamed, cancelled: ended == 1, ..Default::default() }.usage(|usage| {
+                usage.tokens = Tokens { input, output, cache_read, ..Default::default() };
+                usage.thinking_tokens = thinking_tokens;
+                usage.iterations = vec![Iteration { kind: "compaction".into(), ..Default::default() }];
+            });
+            sample.error = (ended == 2).then(|| Error::new(Code::Connection, "no"));
+            for record in sample.records() {
+                let parsed = parse(&record);
+                for name in REQUIRED {
+                    prop_assert!(parsed.get(name).is_some_and(|value| !value.is_null()), "{}", name);
+                }
+                let mut names = HashSet::new();
+                let body = std::str::from_utf8(&record.body).unwrap();
+                super::super::json::members(body, |name, _| assert!(names.insert(name.get()), "{name} twice"));
+                for (name, value) in parsed.as_object().unwrap() {
+                    prop_assert!(!value.is_null(), "{} is null", name);
+                    prop_assert!(value.as_i64().is_none_or(|number| number >= 0) || name == "temperature"
+                        || name == "costMultiplier" || name == "responseQualityScore", "{} is negative", name);
+                    prop_assert!(value.as_str().is_none_or(|text| text.chars().count() <= 256), "{} is long", name);
+                }
+            }
+        }
+    }
+}

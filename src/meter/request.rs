@@ -1,0 +1,156 @@
+//! What the record needs to know of a request.
+
+use super::json;
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+/// Read once from the request body.
+#[derive(Clone, Debug, Default)]
+pub struct RequestFacts {
+    /// The model asked for; empty when the request names none.
+    pub model: String,
+    pub has_tools: bool,
+    pub has_vision: bool,
+    /// The number as it is written.
+    pub temperature: Option<Box<RawValue>>,
+    pub service_tier: Option<String>,
+    /// The model of the advisor tool.
+    pub advisor_model: Option<String>,
+}
+
+impl RequestFacts {
+    /// The facts of a Messages API body, a JSON object. Members of another type than the API's say nothing.
+    pub fn of(body: &[u8]) -> RequestFacts {
+        let mut facts = RequestFacts::default();
+        let Ok(body) = std::str::from_utf8(body) else { return facts };
+        json::members(body, |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+            Some("model") => facts.model = text(value).unwrap_or_default(),
+            Some("messages") => facts.has_vision = has_vision(value),
+            Some("tools") => (facts.has_tools, facts.advisor_model) = tools(value),
+            Some("temperature") => facts.temperature = number(value),
+            Some("service_tier") => facts.service_tier = text(value),
+            _ => {}
+        });
+        facts
+    }
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    json::text(value).map(|text| text.text.into_owned()).filter(|text| !text.trim().is_empty())
+}
+
+fn number(value: &RawValue) -> Option<Box<RawValue>> {
+    // Numbers beyond a double's range are refused here; Revenium could not read them either.
+    serde_json::from_str::<serde_json::Number>(value.get()).ok().map(|_| value.to_owned())
+}
+
+/// Whether there are tools, and the model of an advisor among them.
+fn tools(tools: &RawValue) -> (bool, Option<String>) {
+    let (mut any, mut advisor) = (false, None);
+    json::elements(tools.get(), |tool| {
+        any = true;
+        let (mut is_advisor, mut model) = (false, None);
+        json::members(tool.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+            Some("type") => is_advisor = json::text(value).is_some_and(|kind| kind.text.starts_with("advisor")),
+            Some("model") => model = text(value),
+            _ => {}
+        });
+        if is_advisor && advisor.is_none() {
+            advisor = model;
+        }
+    });
+    (any, advisor)
+}
+
+/// Whether some message shows an image: directly, or inside the result of a tool.
+fn has_vision(messages: &RawValue) -> bool {
+    // Few requests hold images, and this search is far cheaper than the walk.
+    if memmem::find(messages.get().as_bytes(), br#""image""#).is_none() {
+        return false;
+    }
+    let mut found = false;
+    json::elements(messages.get(), |message| {
+        json::members(message.get(), |key, value| {
+            if is(key, "content") {
+                found = found || shows_image(value, true);
+            }
+        });
+    });
+    found
+}
+
+fn shows_image(content: &RawValue, look_into_results: bool) -> bool {
+    let mut found = false;
+    json::elements(content.get(), |block| {
+        if found {
+            return;
+        }
+        let (mut kind, mut inner) = (None, None);
+        json::members(block.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+            Some("type") => kind = Some(value),
+            Some("content") => inner = Some(value),
+            _ => {}
+        });
+        found = match (kind, inner) {
+            (Some(kind), _) if is(kind, "image") => true,
+            (Some(kind), Some(inner)) if look_into_results && is(kind, "tool_result") => shows_image(inner, false),
+            _ => false,
+        };
+    });
+    found
+}
+
+fn is(value: &RawValue, expected: &str) -> bool {
+    json::text(value).is_some_and(|text| text.text == expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_record_needs() {
+        let facts = RequestFacts::of(
+            br#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto",
+                "messages":[{"role":"user","content":"an \"image\" in words"}],
+                "tools":[{"name":"t","input_schema":{}},{"type":"advisor_20260301","model":"claude-opus-4-6"}]}"#,
+        );
+        assert_eq!(facts.model, "claude-sonnet-4-5");
+        assert!(facts.has_tools && !facts.has_vision);
+        assert_eq!(facts.temperature.unwrap().get(), "0.70");
+        assert_eq!(facts.service_tier.as_deref(), Some("auto"));
+        assert_eq!(facts.advisor_model.as_deref(), Some("claude-opus-4-6"));
+    }
+
+    #[test]
+    fn ignores_wrong_types_and_survives_anything() {
+        let odd = r#"{"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,"messages":{"image":"image"}}"#;
+        let more = r#"{"\ud800":1,"model":"a","model":"b","temperature":1e999,"tools":[],"messages":[1,"image",[]]}"#;
+        for (body, model) in [(odd, ""), (more, "b"), ("[]", ""), ("", ""), ("{", "")] {
+            let facts = RequestFacts::of(body.as_bytes());
+            assert_eq!(facts.model, model, "{body}");
+            assert!(!facts.has_tools && !facts.has_vision && facts.temperature.is_none(), "{body}");
+            assert!(facts.service_tier.is_none() && facts.advisor_model.is_none(), "{body}");
+        }
+        assert_eq!(RequestFacts::of(b"\xff{}").model, "");
+    }
+
+    #[test]
+    fn finds_images_in_messages_and_tool_results_only() {
+        for (content, expected) in [
+            (r#"[{"type":"image","source":{}}]"#, true),
+            (r#"[{"type":"text","text":"x"},{"source":{"data":"AA"},"type":"image"}]"#, true),
+            (r#"[{"type":"tool_result","content":[{"type":"text"},{"type":"image"}]}]"#, true),
+            (r#"[{"type":"tool_result","content":"\"image\""}]"#, false),
+            (r#"[{"type":"tool_use","input":{"type":"image"}}]"#, false),
+            (r#"[{"type":"document","content":[{"type":"image"}]}]"#, false),
+            (r#""image""#, false),
+            (r#"{"type":"image"}"#, false),
+        ] {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}},{{"content":{content}}}]}}"#);
+            assert_eq!(RequestFacts::of(body.as_bytes()).has_vision, expected, "{content}");
+        }
+        let system = br#"{"system":[{"type":"image"}],"messages":[{"content":"x"}]}"#;
+        assert!(!RequestFacts::of(system).has_vision);
+    }
+}
