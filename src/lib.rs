@@ -12,7 +12,25 @@
 
 #![deny(unsafe_code)]
 
+pub mod abi;
+pub mod call;
+pub mod delivery;
+pub mod dispatch;
+pub mod engine;
 pub mod error;
+pub mod http;
 pub mod log;
+pub mod mailbox;
 pub mod meter;
+pub mod os;
+pub mod outcome;
+pub mod provider;
+pub mod queue;
+pub mod registry;
+pub mod request;
+pub mod retry;
+pub mod scope;
+pub mod settings;
+pub mod sink;
+pub mod status;
 pub mod stream;

@@ -1,0 +1,84 @@
+//! ---- scopes: metadata and the meter mark ----
+
+use super::edge;
+use super::types::*;
+use crate::engine::core;
+use crate::error::{Code, Error, Result};
+use crate::registry::Object;
+use crate::scope::{self, Scope};
+use std::ffi::c_char;
+use std::sync::Arc;
+
+/// The scope that an argument names.
+pub(super) fn named(handle: revenium_scope) -> Result<Option<Arc<Scope>>> {
+    match handle {
+        REVENIUM_SCOPE_THREAD => Ok(scope::of_this_thread()),
+        REVENIUM_SCOPE_NONE => Ok(None),
+        _ => core().registry.scope(handle).map(Some),
+    }
+}
+
+/// Make a scope: the fields of `metadata` over those of `parent`.
+///
+/// metadata: a JSON object as in Revenium's usage_metadata, or NULL for none.
+/// parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
+/// flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
+///
+/// A scope never changes after this, is merged once, here, and may be used by
+/// any number of threads, goroutines or async tasks at a time. A call takes
+/// its own copy when it starts, so the scope may be released while it runs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn revenium_scope_new(
+    parent: revenium_scope,
+    metadata: *const c_char,
+    metadata_len: usize,
+    flags: u32,
+    out: *mut revenium_scope,
+) -> i32 {
+    edge::code(|| {
+        // SAFETY: the header asks for valid pointers.
+        let metadata = unsafe {
+            edge::zero(out)?;
+            edge::text(metadata, metadata_len)?
+        };
+        if flags & !REVENIUM_SCOPE_METER != 0 {
+            return Err(Error::new(Code::Argument, "Unknown scope flags."));
+        }
+        if core().is_closed() {
+            return Ok(Code::Closed);
+        }
+        if let Some(text) = metadata {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+                .map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
+        }
+        let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0);
+        // SAFETY: `out` was not NULL.
+        unsafe { *out = core().registry.insert(Object::Scope(Arc::new(scope))) };
+        Ok(Code::Ok)
+    })
+}
+
+/// Make `scope` the one that REVENIUM_SCOPE_THREAD means on this OS thread,
+/// until the matching pop. For C, C++ and other code that stays on its thread.
+/// Not for goroutines or async tasks: they move, so hand the scope itself to
+/// the call. Keeps its own reference: `scope` may be released meanwhile.
+#[unsafe(no_mangle)]
+pub extern "C" fn revenium_scope_push(scope: revenium_scope) -> i32 {
+    edge::code(|| {
+        if core().is_closed() {
+            return Ok(Code::Closed);
+        }
+        scope::push(scope, core().registry.scope(scope)?);
+        Ok(Code::Ok)
+    })
+}
+
+/// Undo the last push on this thread. `scope` must be what that push got, else
+/// REVENIUM_E_HANDLE and nothing changes: a pop on the wrong thread shows.
+#[unsafe(no_mangle)]
+pub extern "C" fn revenium_scope_pop(scope: revenium_scope) -> i32 {
+    edge::code(|| {
+        scope::pop(scope)?;
+        Ok(Code::Ok)
+    })
+}

@@ -1,0 +1,411 @@
+//! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
+
+use crate::engine::{Engine, core};
+use crate::error::{Code, Error, Result};
+use crate::meter::{self, End, Metadata, Times};
+use crate::outcome::{Facts, Head, Outcome, Text, info_json};
+use crate::provider::{Failure, Prepared, Reply};
+use crate::queue::Queue;
+use crate::registry::Registry;
+use crate::request::Request;
+use crate::retry;
+use crate::sink::Sink;
+use crate::stream::{Batch, Reader, Summary};
+use crate::{dispatch, log};
+use once_cell::sync::OnceCell;
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
+
+/// How long the tail of a finished stream may take before its connection is given up instead of reused.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// A call under way; once ended, its own result.
+pub struct Call {
+    pub number: u64,
+    pub sink: Sink,
+    engine: Weak<Engine>,
+    /// Nobody holds its handle (any more): it leaves the registry when it has reported.
+    unowned: AtomicBool,
+    reported: AtomicBool,
+    cancelled: AtomicBool,
+    cancel: Notify,
+    attempts: AtomicU32,
+    metered: bool,
+    head: OnceCell<Arc<Head>>,
+    outcome: OnceCell<Arc<Outcome>>,
+    /// `info` before and after the provider's first answer. Kept, because a pointer to it may be in use.
+    info_waiting: OnceCell<Text>,
+    info_answered: OnceCell<Text>,
+}
+
+impl Call {
+    pub fn new(engine: &Arc<Engine>, sink: Sink, owned: bool, metered: bool) -> Call {
+        Call {
+            number: Registry::next_number(),
+            sink,
+            engine: Arc::downgrade(engine),
+            unowned: AtomicBool::new(!owned),
+            reported: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            cancel: Notify::new(),
+            attempts: AtomicU32::new(0),
+            metered,
+            head: OnceCell::new(),
+            outcome: OnceCell::new(),
+            info_waiting: OnceCell::new(),
+            info_answered: OnceCell::new(),
+        }
+    }
+
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.cancel.notify_waiters();
+    }
+
+    async fn until_cancelled(&self) {
+        let asked = self.cancel.notified();
+        if !self.cancelled.load(Ordering::SeqCst) {
+            asked.await;
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<&Arc<Outcome>> {
+        self.outcome.get()
+    }
+
+    /// Its handle was given back. False: it had been before.
+    pub fn disown(&self) -> bool {
+        !self.unowned.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether its last report is out.
+    pub fn has_reported(&self) -> bool {
+        self.reported.load(Ordering::SeqCst)
+    }
+
+    pub fn reports_to(&self, queue: &Arc<Queue>) -> bool {
+        matches!(&self.sink, Sink::Queue { queue: ours, .. } if Arc::ptr_eq(ours, queue))
+    }
+
+    /// The last report is out.
+    pub fn reported(&self) {
+        self.reported.store(true, Ordering::SeqCst);
+        if self.unowned.load(Ordering::SeqCst) {
+            core().registry.remove(self.number);
+        }
+        if let Some(engine) = self.engine.upgrade() {
+            engine.reported(self);
+        }
+    }
+
+    /// Something for callbacks lies in the mailbox.
+    pub fn schedule(self: &Arc<Self>) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.dispatchers.schedule(self.clone());
+        }
+    }
+
+    pub fn info(&self) -> &Text {
+        if let Some(outcome) = self.outcome.get() {
+            return outcome.info();
+        }
+        let cell = if self.head.get().is_some() { &self.info_answered } else { &self.info_waiting };
+        cell.get_or_init(|| {
+            let attempts = self.attempts.load(Ordering::Relaxed);
+            let facts = Facts { head: self.head.get().cloned(), attempts, metered: self.metered, ..Facts::default() };
+            Text::new(info_json(None, &facts, None))
+        })
+    }
+}
+
+impl dispatch::Dispatched for Call {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn callbacks(&self) -> Option<&dispatch::Callbacks> {
+        match &self.sink {
+            Sink::Callbacks(callbacks) => Some(callbacks),
+            _ => None,
+        }
+    }
+
+    fn cancel(&self) {
+        Call::cancel(self);
+    }
+
+    fn reported(&self) {
+        Call::reported(self);
+    }
+}
+
+/// What a call works on.
+pub struct Job {
+    pub request: Request,
+    pub prepared: Prepared,
+    /// Environment, settings, scope and call, merged.
+    pub metadata: Metadata,
+    pub metered: bool,
+    pub max_retries: u32,
+    pub timeout: Option<Duration>,
+}
+
+/// What is known when a call ends, however it ends.
+struct Progress {
+    started: SystemTime,
+    clock: Instant,
+    attempts: u32,
+    head: Option<Arc<Head>>,
+    reader: Option<Reader>,
+    first_token: Option<Duration>,
+}
+
+/// A call that still owes its one report. Dropping it reports too: a panic or the end of the runtime swallows none.
+pub struct Unfinished {
+    pub engine: Arc<Engine>,
+    pub call: Arc<Call>,
+}
+
+impl Unfinished {
+    fn report(&self, outcome: Outcome) {
+        let outcome = Arc::new(outcome);
+        if self.call.outcome.set(outcome.clone()).is_ok() {
+            self.engine.ended(outcome.code);
+            self.call.sink.result(&self.call, outcome);
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.call.outcome.get().is_none() {
+            let (code, text) = if std::thread::panicking() {
+                (Code::Internal, "The call failed by a mistake of this library.")
+            } else {
+                (Code::Cancelled, "The library was shut down.")
+            };
+            self.report(Outcome::error(&Error::new(code, text)));
+        }
+    }
+}
+
+/// Run `job` to its end.
+pub async fn run(unfinished: Unfinished, job: Job) {
+    let Unfinished { engine, call } = &unfinished;
+    let mut progress = Progress {
+        started: SystemTime::now(),
+        clock: Instant::now(),
+        attempts: 0,
+        head: None,
+        reader: None,
+        first_token: None,
+    };
+    let deadline = async {
+        match job.timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        () = call.until_cancelled() => Err(Error::new(Code::Cancelled, "The call was cancelled.")),
+        ended = drive(engine, call, &job, &mut progress) => ended,
+        () = deadline => Err(Error::new(Code::Timeout, "The call took longer than its timeout.")),
+    };
+    let outcome = settle(engine, &job, progress, ended);
+    unfinished.report(outcome);
+}
+
+/// A reply that came whole, or one that is put together in the progress's reader.
+enum Arrived {
+    Whole(Vec<u8>, Summary),
+    Streamed,
+}
+
+async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Progress) -> Result<Arrived> {
+    let reply = answered(engine, call, job, progress).await?;
+    let silence = engine.settings.read_timeout;
+    let limit = engine.settings.max_response_bytes;
+    if !job.request.streamed {
+        return whole(reply, silence, limit).await;
+    }
+    call.sink.head(call, &reply.head)?;
+    if is_json(&reply.head) {
+        log::warn!("the provider answered a streamed request with one JSON document; there are no events for it");
+        return whole(reply, silence, limit).await;
+    }
+    let reader = progress.reader.insert(Reader::new(reply.body.framing(), limit));
+    stream(engine, call, reply, reader, &mut progress.first_token, progress.clock).await
+}
+
+/// Attempts until the provider answers with success, or says no for good.
+async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
+    let silence = engine.settings.read_timeout;
+    let client = engine.http()?;
+    loop {
+        let attempt = progress.attempts;
+        progress.attempts += 1;
+        call.attempts.store(progress.attempts, Ordering::Relaxed);
+        let failure = match job.prepared.send(client, attempt, silence).await {
+            Ok(reply) => {
+                progress.head = Some(reply.head.clone());
+                let _ = call.head.set(reply.head.clone());
+                return Ok(reply);
+            }
+            Err(failure) => failure,
+        };
+        progress.head.clone_from(&failure.head);
+        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure.error) };
+        log::debug!("attempt {} failed, again in {} ms: {}", attempt + 1, delay.as_millis(), failure.error);
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// How long to wait before the next attempt; `None`: there is none.
+fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> Option<Duration> {
+    if !failure.retry || attempt >= job.max_retries {
+        return None;
+    }
+    match failure.retry_after {
+        Some(delay) => (delay <= engine.settings.max_retry_after).then_some(delay),
+        None => Some(retry::delay(attempt)),
+    }
+}
+
+fn is_json(head: &Head) -> bool {
+    let kind = head.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("application/json")
+}
+
+fn silent(silence: Duration) -> Error {
+    Error::new(Code::Timeout, format!("The provider sent nothing for {} s in the middle of its reply.", silence.as_secs()))
+}
+
+async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arrived> {
+    let mut body = Vec::new();
+    while let Some(chunk) = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))?? {
+        if body.len() + chunk.len() > limit {
+            return Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    match Summary::of(&body) {
+        Ok(summary) => Ok(Arrived::Whole(body, summary)),
+        Err(error) => {
+            Err(error.with_http(crate::error::HttpError { status: reply.head.status, body, retry_after_ms: None }))
+        }
+    }
+}
+
+async fn stream(
+    engine: &Engine,
+    call: &Arc<Call>,
+    mut reply: Reply,
+    reader: &mut Reader,
+    first_token: &mut Option<Duration>,
+    clock: Instant,
+) -> Result<Arrived> {
+    let silence = engine.settings.read_timeout;
+    let wants_events = call.sink.wants_events();
+    loop {
+        if wants_events {
+            call.sink.room().await;
+        }
+        let chunk = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))??;
+        let mut batch = Batch::new();
+        let read = match &chunk {
+            Some(bytes) => reader.push(bytes, &mut batch),
+            None => reader.end(&mut batch),
+        };
+        if first_token.is_none() && reader.has_first_delta() {
+            *first_token = Some(clock.elapsed());
+        }
+        if wants_events && !batch.is_empty() {
+            call.sink.events(call, batch)?;
+        }
+        read?;
+        if reader.is_complete() {
+            if chunk.is_some() {
+                tokio::spawn(drain(reply));
+            }
+            return Ok(Arrived::Streamed);
+        }
+    }
+}
+
+/// Read a finished stream to its end, so that its connection can serve again.
+async fn drain(mut reply: Reply) {
+    let _ = tokio::time::timeout(DRAIN, async { while let Ok(Some(_)) = reply.body.next().await {} }).await;
+}
+
+/// Meter the call, then say how it ended: the record is safe before the caller has its result.
+fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> Outcome {
+    let duration = progress.clock.elapsed();
+    let message = progress.reader.take().map(Reader::into_message);
+    // A tool input that never parses is found only here.
+    let ended = ended.and_then(|arrived| match arrived {
+        Arrived::Whole(json, summary) => Ok((json, Some(summary))),
+        Arrived::Streamed => match &message {
+            Some(message) => Ok((message.to_json()?, None)),
+            None => Err(Error::new(Code::Internal, "A stream ended that never began.")),
+        },
+    });
+    let summary = match &ended {
+        Ok((_, Some(summary))) => Some(summary),
+        _ => message.as_ref().filter(|message| message.started()).map(|message| message.summary()),
+    };
+    let transaction_id = record(engine, job, &progress, duration, summary, ended.as_ref().err());
+    let facts = Facts {
+        head: progress.head,
+        model: summary.and_then(|summary| summary.model.clone()),
+        stop_reason: summary.and_then(|summary| summary.stop_reason.clone()),
+        transaction_id,
+        duration,
+        first_token: progress.first_token,
+        attempts: progress.attempts,
+        metered: job.metered,
+    };
+    match (ended, message) {
+        (Ok((json, Some(summary))), _) => Outcome::reply(json, summary, facts),
+        (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
+        (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
+        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),
+    }
+}
+
+/// Hand the call's records to delivery. The main record's transaction id.
+fn record(
+    engine: &Engine,
+    job: &Job,
+    progress: &Progress,
+    duration: Duration,
+    summary: Option<&Summary>,
+    error: Option<&Error>,
+) -> Option<String> {
+    // A call of which nothing left this process is no use of anything.
+    if !job.metered || progress.attempts == 0 {
+        return None;
+    }
+    let records = meter::records(&meter::Call {
+        provider: job.prepared.provider(),
+        request: &job.request.facts,
+        metadata: &job.metadata,
+        streamed: job.request.streamed,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: duration },
+        summary,
+        end: match error {
+            None => End::Complete,
+            Some(error) if error.code == Code::Cancelled => End::Cancelled,
+            Some(error) => End::Failed(error),
+        },
+        bedrock_model: None,
+        region: None,
+        middleware_source: &engine.settings.middleware_source,
+    });
+    let transaction_id = records.first().map(|record| record.transaction_id.clone());
+    engine.deliver(records);
+    transaction_id
+}

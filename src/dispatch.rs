@@ -1,0 +1,159 @@
+//! The threads that run callbacks: never an I/O thread, so a slow callback holds up no socket.
+
+use crate::mailbox::{Mail, Mailbox};
+use crate::os;
+use crate::outcome::Outcome;
+use crate::stream::{Batch, Event};
+use once_cell::sync::OnceCell;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs a callback of this library, where waiting could wait for itself.
+pub fn in_callback() -> bool {
+    IN_CALLBACK.get()
+}
+
+/// Run a callback of the host.
+pub fn as_callback<R>(body: impl FnOnce() -> R) -> R {
+    let outer = IN_CALLBACK.replace(true);
+    let result = body();
+    IN_CALLBACK.set(outer);
+    result
+}
+
+/// What a started call reports to. The two are never called at the same time.
+pub trait Handlers: Send + Sync {
+    /// `Break` stops the stream and cancels the call.
+    fn event(&self, call: u64, event: &Event<'_>) -> ControlFlow<()>;
+    fn done(&self, call: u64, outcome: &Arc<Outcome>);
+}
+
+/// A started call's mailbox, bound to one dispatcher thread.
+pub struct Callbacks {
+    pub mailbox: Mailbox,
+    handlers: Box<dyn Handlers>,
+    /// It stands in its dispatcher's line, or is being run.
+    scheduled: AtomicBool,
+    stopped: AtomicBool,
+    pub wants_events: bool,
+}
+
+impl Callbacks {
+    pub fn new(handlers: Box<dyn Handlers>, wants_events: bool) -> Callbacks {
+        let flag = || AtomicBool::new(false);
+        Callbacks { mailbox: Mailbox::default(), handlers, scheduled: flag(), stopped: flag(), wants_events }
+    }
+}
+
+/// What a dispatcher needs of a call.
+pub trait Dispatched: Send + Sync {
+    fn number(&self) -> u64;
+    fn callbacks(&self) -> Option<&Callbacks>;
+    fn cancel(&self);
+    /// on_done has returned.
+    fn reported(&self);
+}
+
+/// The pool. Threads start with the first call that needs one.
+pub struct Dispatchers {
+    size: usize,
+    senders: OnceCell<Vec<Sender<Arc<dyn Dispatched>>>>,
+    muted: Arc<AtomicBool>,
+}
+
+impl Dispatchers {
+    pub fn new(size: usize) -> Dispatchers {
+        Dispatchers { size: size.max(1), senders: OnceCell::new(), muted: Arc::default() }
+    }
+
+    /// Something lies in the call's mailbox.
+    pub fn schedule(&self, call: Arc<dyn Dispatched>) {
+        let Some(callbacks) = call.callbacks() else { return };
+        if callbacks.scheduled.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let senders = self.senders.get_or_init(|| (0..self.size).map(|n| spawn(n, self.muted.clone())).collect());
+        let sender = &senders[call.number() as usize % senders.len()];
+        // The thread ends only with the last sender.
+        let _ = sender.send(call);
+    }
+
+    /// Run no callback any more: the process is ending and the host's objects may be gone.
+    pub fn mute(&self) {
+        self.muted.store(true, Ordering::Release);
+    }
+}
+
+fn spawn(number: usize, muted: Arc<AtomicBool>) -> Sender<Arc<dyn Dispatched>> {
+    let (sender, line) = channel::<Arc<dyn Dispatched>>();
+    let body = move || {
+        // Calls take turns, one batch each, so a fast stream holds up nobody.
+        let mut turns = VecDeque::new();
+        loop {
+            turns.extend(line.try_iter());
+            let call: Arc<dyn Dispatched> = match turns.pop_front() {
+                Some(call) => call,
+                None => match line.recv() {
+                    Ok(call) => call,
+                    Err(_) => return,
+                },
+            };
+            if as_callback(|| step(&*call, &muted)) {
+                turns.push_back(call);
+            }
+        }
+    };
+    let builder = thread::Builder::new().name(format!("revenium-cb-{number}"));
+    if let Err(fault) = os::with_signals_blocked(|| builder.spawn(body)) {
+        crate::log::error!("no thread for callbacks: {fault}");
+    }
+    sender
+}
+
+/// Run one batch of callbacks. True: the call wants another turn.
+fn step(call: &dyn Dispatched, muted: &AtomicBool) -> bool {
+    let Some(callbacks) = call.callbacks() else { return false };
+    let muted = muted.load(Ordering::Acquire);
+    match callbacks.mailbox.try_take() {
+        Some(Mail::Events(batch)) => {
+            if !muted {
+                deliver(call, callbacks, &batch);
+            }
+            true
+        }
+        Some(Mail::Result(outcome)) => {
+            if !muted {
+                callbacks.handlers.done(call.number(), &outcome);
+            }
+            call.reported();
+            // `scheduled` stays set: nothing comes after the result.
+            false
+        }
+        None => {
+            callbacks.scheduled.store(false, Ordering::SeqCst);
+            // Something may have come between the last look and the line above.
+            callbacks.mailbox.has_mail() && !callbacks.scheduled.swap(true, Ordering::SeqCst)
+        }
+    }
+}
+
+fn deliver(call: &dyn Dispatched, callbacks: &Callbacks, batch: &Batch) {
+    for event in batch.iter() {
+        if callbacks.stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        if callbacks.handlers.event(call.number(), &event).is_break() {
+            callbacks.stopped.store(true, Ordering::Relaxed);
+            call.cancel();
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! What is alive: the runtime, the registry, settings, metering; start, shutdown, fork.
+
+use crate::call::{self, Call, Job, Unfinished};
+use crate::delivery::{self, Delivery, Destination, Outgoing};
+use crate::dispatch::Dispatchers;
+use crate::error::{Code, Error, Result};
+use crate::meter::{Metadata, Record};
+use crate::os::{self, PerProcess};
+use crate::provider::{self, Prepared};
+use crate::log::Level;
+use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
+use crate::registry::{Object, Registry};
+use crate::request::{ProviderChoice, Request, Streaming};
+use crate::scope::Scope;
+use crate::settings::Settings;
+use crate::sink::Sink;
+use crate::{http, log};
+use once_cell::sync::OnceCell;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::runtime::{self, Runtime};
+
+static CORE: PerProcess<Core> = PerProcess::new();
+
+/// This process's state. A forked child gets one of its own, running with the parent's settings.
+pub fn core() -> &'static Core {
+    CORE.get(|parent| Core::new(parent.and_then(Core::inherited)))
+}
+
+pub struct Core {
+    pub registry: Registry,
+    phase: RwLock<Phase>,
+    /// What a forked child starts from. Append-only, so that it is read without a lock.
+    history: Chapter,
+    subscribers: Mutex<Vec<Weak<Queue>>>,
+}
+
+enum Phase {
+    /// Nobody called yet.
+    Fresh,
+    Running(Arc<Engine>),
+    Closed,
+}
+
+/// The settings from some point on; `None`: not running.
+struct Chapter {
+    settings: Option<Arc<Settings>>,
+    next: OnceCell<Box<Chapter>>,
+}
+
+impl Core {
+    fn new(inherited: Option<Arc<Settings>>) -> Core {
+        let engine = inherited.as_ref().and_then(|settings| Engine::new(settings.clone()).ok());
+        Core {
+            registry: Registry::new(),
+            phase: RwLock::new(engine.map_or(Phase::Fresh, |engine| {
+                engine.inits.store(1, Ordering::SeqCst);
+                Phase::Running(engine)
+            })),
+            history: Chapter { settings: inherited, next: OnceCell::new() },
+            subscribers: Mutex::default(),
+        }
+    }
+
+    fn inherited(&self) -> Option<Arc<Settings>> {
+        self.last_chapter().settings.clone()
+    }
+
+    fn last_chapter(&self) -> &Chapter {
+        let mut chapter = &self.history;
+        while let Some(next) = chapter.next.get() {
+            chapter = next;
+        }
+        chapter
+    }
+
+    /// Only under the write lock of `phase`.
+    fn turn_page(&self, settings: Option<Arc<Settings>>) {
+        let _ = self.last_chapter().next.set(Box::new(Chapter { settings, next: OnceCell::new() }));
+    }
+
+    /// The engine, started from the environment if nobody did so before.
+    pub fn engine(&self) -> Result<Arc<Engine>> {
+        match &*self.phase.read() {
+            Phase::Running(engine) => return Ok(engine.clone()),
+            Phase::Closed => return Err(closed()),
+            Phase::Fresh => {}
+        }
+        self.start(None, false)
+    }
+
+    /// The engine, if it runs.
+    pub fn running(&self) -> Option<Arc<Engine>> {
+        match &*self.phase.read() {
+            Phase::Running(engine) => Some(engine.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.phase.read(), Phase::Closed)
+    }
+
+    /// revenium_init().
+    pub fn init(&self, config: Option<&str>) -> Result<()> {
+        self.start(config, true).map(drop)
+    }
+
+    fn start(&self, config: Option<&str>, counted: bool) -> Result<Arc<Engine>> {
+        if config.is_none()
+            && let Some(engine) = self.running()
+        {
+            return self.join(engine, counted);
+        }
+        // Built before the lock is taken: what is logged meanwhile may make the host call us.
+        let (settings, warnings) = Settings::load(config, &environment)?;
+        if let Some(engine) = self.running() {
+            return self.join_with(engine, &settings, counted);
+        }
+        log::set_level(settings.log_level);
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
+        let engine = Engine::new(Arc::new(settings))?;
+        engine.inits.store(u32::from(counted), Ordering::SeqCst);
+        let other = {
+            let mut phase = self.phase.write();
+            match &*phase {
+                Phase::Running(other) => other.clone(),
+                Phase::Closed if !counted => return Err(closed()),
+                _ => {
+                    *phase = Phase::Running(engine.clone());
+                    self.turn_page(Some(engine.settings.clone()));
+                    return Ok(engine);
+                }
+            }
+        };
+        self.join_with(other, &engine.settings, counted)
+    }
+
+    fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Arc<Engine>> {
+        if *settings != *running.settings {
+            return Err(Error::new(Code::Already, "The library runs already, with other settings."));
+        }
+        self.join(running, counted)
+    }
+
+    fn join(&self, running: Arc<Engine>, counted: bool) -> Result<Arc<Engine>> {
+        if counted {
+            running.inits.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(running)
+    }
+
+    /// revenium_shutdown(): the last one ends everything before `deadline`.
+    pub fn shutdown(&self, deadline: Instant) -> Result<()> {
+        let engine = {
+            let mut phase = self.phase.write();
+            let Phase::Running(engine) = &*phase else { return Err(closed()) };
+            if engine.inits.load(Ordering::SeqCst) > 1 {
+                engine.inits.fetch_sub(1, Ordering::SeqCst);
+                return Ok(());
+            }
+            let engine = engine.clone();
+            *phase = Phase::Closed;
+            self.turn_page(None);
+            engine
+        };
+        engine.close(deadline)
+    }
+
+    /// Also send log lines up to `level`, and reports of failed deliveries, to `queue`.
+    pub fn subscribe(&self, queue: &Arc<Queue>, topics: u32, level: Option<Level>) {
+        queue.subscribe(topics);
+        let listener: Arc<dyn log::Subscriber> = queue.clone();
+        log::subscribe(&listener, level.filter(|_| topics & TOPIC_LOG != 0));
+        let mut subscribers = self.subscribers.lock();
+        subscribers.retain(|weak| weak.strong_count() > 0 && !std::ptr::eq(weak.as_ptr(), Arc::as_ptr(queue)));
+        if topics & TOPIC_METERING != 0 {
+            subscribers.push(Arc::downgrade(queue));
+        }
+    }
+
+    fn tell_subscribers(&self, report: &delivery::Report) {
+        let queues: Vec<_> = self.subscribers.lock().iter().filter_map(Weak::upgrade).collect();
+        for queue in queues {
+            queue.push_notice(FrameKind::Metering, report.http_status.unwrap_or(0).into(), &report.to_json());
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "The library was shut down; revenium_init() starts it again.")
+}
+
+/// The process's environment. Not UTF-8 counts as not set.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// One run of the library, from start to shutdown.
+pub struct Engine {
+    pub settings: Arc<Settings>,
+    pub dispatchers: Dispatchers,
+    pub counters: Counters,
+    inits: AtomicU32,
+    messages_url: reqwest::Url,
+    metering_url: reqwest::Url,
+    /// Environment and settings: under every scope and call.
+    base_metadata: Metadata,
+    http: OnceCell<reqwest::Client>,
+    handle: OnceCell<runtime::Handle>,
+    runtime: Mutex<Option<Runtime>>,
+    /// There is one as soon as there is a key.
+    delivery: OnceCell<Arc<Delivery>>,
+    live: Mutex<Live>,
+    all_reported: Condvar,
+    skipped_before: AtomicBool,
+}
+
+/// The calls that have not reported their result yet.
+#[derive(Default)]
+struct Live {
+    calls: HashMap<u64, Arc<Call>>,
+    closing: bool,
+}
+
+#[derive(Default)]
+pub struct Counters {
+    pub in_flight: AtomicI64,
+    pub started: AtomicI64,
+    pub failed: AtomicI64,
+}
+
+/// A call to begin, as the four functions of the ABI describe it.
+pub struct Begin<'a> {
+    pub request: &'a str,
+    pub streaming: Streaming,
+    pub scope: Option<Arc<Scope>>,
+    pub sink: Sink,
+    /// The caller takes the call's handle.
+    pub owned: bool,
+}
+
+impl Engine {
+    fn new(settings: Arc<Settings>) -> Result<Arc<Engine>> {
+        let messages_url = provider::anthropic::messages_url(&settings.anthropic_base_url)?;
+        let (metering_url, warning) = delivery::completions_url(&settings.metering_base_url)?;
+        if let Some(warning) = warning {
+            log::warn!("{warning}");
+        }
+        let fields = settings.record_fields.iter().map(|(name, value)| (*name, value.as_str()));
+        let base_metadata = Metadata::from_pairs(fields).overlay(&Metadata::from_json(&settings.metadata));
+        Ok(Arc::new(Engine {
+            dispatchers: Dispatchers::new(settings.callback_threads),
+            counters: Counters::default(),
+            inits: AtomicU32::new(0),
+            messages_url,
+            metering_url,
+            base_metadata,
+            http: OnceCell::new(),
+            handle: OnceCell::new(),
+            runtime: Mutex::new(None),
+            delivery: OnceCell::new(),
+            live: Mutex::default(),
+            all_reported: Condvar::new(),
+            skipped_before: AtomicBool::new(false),
+            settings,
+        }))
+    }
+
+    pub fn http(&self) -> Result<&reqwest::Client> {
+        self.http.get_or_try_init(|| http::client(self.settings.connect_timeout))
+    }
+
+    /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
+    fn runtime(&self) -> Result<&runtime::Handle> {
+        self.handle.get_or_try_init(|| {
+            let built = os::with_signals_blocked(|| {
+                runtime::Builder::new_multi_thread()
+                    .worker_threads(self.settings.worker_threads)
+                    .thread_name("revenium-io")
+                    .enable_io()
+                    .enable_time()
+                    .build()
+            });
+            let runtime = built.map_err(|fault| Error::new(Code::Internal, format!("No threads could be started: {fault}.")))?;
+            let handle = runtime.handle().clone();
+            *self.runtime.lock() = Some(runtime);
+            flush_at_exit();
+            Ok(handle)
+        })
+    }
+
+    /// Begin a call. What fails here starts none: nothing is reported and nothing metered.
+    pub fn begin(self: &Arc<Self>, begin: Begin<'_>) -> Result<Arc<Call>> {
+        let request = Request::parse(begin.request, begin.streaming)?;
+        let scope = begin.scope.unwrap_or_default();
+        let prepared = self.prepare(&request)?;
+        let metered = self.meters(&request, &scope);
+        if metered {
+            self.delivery()?;
+        }
+        let mut metadata = self.base_metadata.overlay(&scope.metadata);
+        if let Some(over) = &request.metadata {
+            metadata = metadata.overlay(over);
+        }
+        let job = Job {
+            prepared,
+            metadata,
+            metered,
+            max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
+            timeout: request.choices.timeout.or(self.settings.timeout),
+            request,
+        };
+        let runtime = self.runtime()?;
+        let call = Arc::new(Call::new(self, begin.sink, begin.owned, metered));
+        self.admit(&call)?;
+        core().registry.insert_as(call.number, Object::Call(call.clone()));
+        runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
+        Ok(call)
+    }
+
+    fn prepare(&self, request: &Request) -> Result<Prepared> {
+        match request.choices.provider.unwrap_or(self.settings.provider) {
+            ProviderChoice::Auto | ProviderChoice::Anthropic => {}
+            ProviderChoice::Bedrock => {
+                return Err(Error::new(Code::Unsupported, "This build of the library does not call AWS Bedrock."));
+            }
+        }
+        let credential = self.settings.anthropic_credential(&environment);
+        Prepared::new(&self.settings, &self.messages_url, credential, request)
+    }
+
+    /// Whether this call is metered, judged when it starts.
+    fn meters(&self, request: &Request, scope: &Scope) -> bool {
+        if request.choices.meter == Some(false) || !self.has_metering_key() {
+            return false;
+        }
+        let marked = scope.meter || request.choices.meter == Some(true);
+        if self.settings.selective_metering && !marked {
+            if !self.skipped_before.swap(true, Ordering::Relaxed) {
+                log::info!("selective metering is on: calls outside a metered scope are not metered");
+            }
+            return false;
+        }
+        true
+    }
+
+    pub fn has_metering_key(&self) -> bool {
+        self.delivery.get().is_some() || self.settings.metering_key(&environment).is_some()
+    }
+
+    fn delivery(&self) -> Result<&Arc<Delivery>> {
+        self.delivery.get_or_try_init(|| {
+            let key = self.settings.metering_key(&environment);
+            let key = key.ok_or_else(|| Error::new(Code::Config, "No Revenium key."))?;
+            let destination = Arc::new(Destination { url: self.metering_url.clone(), key: key.expose().to_owned() });
+            let options = delivery::Options::from(&*self.settings);
+            let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
+            delivery.start(self.runtime()?, self.http()?.clone());
+            Ok(delivery)
+        })
+    }
+
+    pub fn deliver(&self, records: Vec<Record>) {
+        if let Some(delivery) = self.delivery.get() {
+            delivery.push(records.into_iter().map(Outgoing::from));
+        }
+    }
+
+    pub fn delivery_counts(&self) -> delivery::Counts {
+        self.delivery.get().map(|delivery| delivery.counts()).unwrap_or_default()
+    }
+
+    /// False: the deadline came first.
+    pub fn flush(&self, deadline: Instant) -> bool {
+        self.delivery.get().is_none_or(|delivery| delivery.flush(deadline))
+    }
+
+    fn admit(&self, call: &Arc<Call>) -> Result<()> {
+        let mut live = self.live.lock();
+        if live.closing {
+            return Err(closed());
+        }
+        let in_flight = self.counters.in_flight.load(Ordering::Relaxed);
+        if in_flight >= self.settings.max_in_flight as i64 {
+            let text = format!("{in_flight} calls are in flight, as many as max_in_flight allows.");
+            return Err(Error::new(Code::Busy, text));
+        }
+        live.calls.insert(call.number, call.clone());
+        self.counters.started.fetch_add(1, Ordering::Relaxed);
+        self.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A call has its outcome; its report follows.
+    pub fn ended(&self, code: Code) {
+        if code != Code::Ok {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A call's last report is out.
+    pub fn reported(&self, call: &Call) {
+        let mut live = self.live.lock();
+        live.calls.remove(&call.number);
+        if live.calls.is_empty() {
+            self.all_reported.notify_all();
+        }
+    }
+
+    /// Cancel the calls that `which` picks.
+    pub fn cancel(&self, which: impl Fn(&Call) -> bool) {
+        let calls: Vec<_> = self.live.lock().calls.values().filter(|call| which(call)).cloned().collect();
+        for call in calls {
+            call.cancel();
+        }
+    }
+
+    /// End every call, flush, stop the threads.
+    fn close(&self, deadline: Instant) -> Result<()> {
+        self.live.lock().closing = true;
+        self.cancel(|_| true);
+        let mut live = self.live.lock();
+        while !live.calls.is_empty() && !self.all_reported.wait_until(&mut live, deadline).timed_out() {}
+        drop(live);
+        let flushed = self.flush(deadline);
+        let left = self.delivery.get().map_or(0, |delivery| delivery.stop());
+        if let Some(runtime) = self.runtime.lock().take() {
+            // Does not wait: a name lookup that hangs must not hold up the host.
+            runtime.shutdown_background();
+        }
+        if flushed && left == 0 {
+            return Ok(());
+        }
+        log::warn!("shut down with {left} metering records unsent");
+        Err(Error::new(Code::Timeout, format!("{left} metering records could not be sent in time.")))
+    }
+}
+
+/// exit(3) and a return from main flush for `flush_at_exit_ms`, once per process image.
+fn flush_at_exit() {
+    static HOOKED: AtomicBool = AtomicBool::new(false);
+    if !HOOKED.swap(true, Ordering::SeqCst) {
+        os::at_exit(at_exit);
+    }
+}
+
+extern "C" fn at_exit() {
+    // A forked child that never called us has no state of its own, and nothing to flush.
+    let Some(engine) = CORE.peek().and_then(Core::running) else { return };
+    engine.dispatchers.mute();
+    let allowed = Duration::from_millis(engine.settings.flush_at_exit_ms);
+    let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.close(Instant::now() + allowed)));
+    drop(closed);
+}

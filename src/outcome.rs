@@ -1,0 +1,222 @@
+//! How one call ended, or why something failed: what a result handle stands for.
+
+use crate::error::{Code, Error};
+use crate::meter::Provider;
+use crate::stream::{Message, Summary, text_of};
+use once_cell::sync::OnceCell;
+use reqwest::header::HeaderMap;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// UTF-8 with a NUL behind it, for C. NULs inside are kept; the length tells.
+pub struct Text(Box<[u8]>);
+
+impl Text {
+    pub fn new(text: impl Into<Vec<u8>>) -> Text {
+        let mut bytes = text.into();
+        bytes.push(0);
+        Text(bytes.into_boxed_slice())
+    }
+
+    /// Without the NUL.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0[..self.0.len() - 1]
+    }
+
+    /// Points at the text, which the NUL follows.
+    pub fn as_ptr(&self) -> *const std::ffi::c_char {
+        self.0.as_ptr().cast()
+    }
+}
+
+/// The provider's answer to a call, known from its first byte on.
+#[derive(Clone)]
+pub struct Head {
+    pub provider: Provider,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub request_id: String,
+}
+
+impl Head {
+    /// Response headers as one JSON object: names in lower case, repeated ones joined, cookies left out.
+    pub fn headers_json(&self) -> Value {
+        let mut object = Map::new();
+        for name in self.headers.keys() {
+            if name == reqwest::header::SET_COOKIE {
+                continue;
+            }
+            let values: Vec<_> = self.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+            object.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
+        }
+        Value::Object(object)
+    }
+}
+
+/// The name of a provider in `info`, `status_json` and the HEAD frame.
+pub fn provider_name(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Anthropic => "anthropic",
+        Provider::Bedrock => "bedrock",
+    }
+}
+
+/// What `info` tells beside the reply.
+#[derive(Default)]
+pub struct Facts {
+    pub head: Option<Arc<Head>>,
+    pub model: Option<String>,
+    pub stop_reason: Option<String>,
+    pub transaction_id: Option<String>,
+    pub duration: Duration,
+    pub first_token: Option<Duration>,
+    pub attempts: u32,
+    pub metered: bool,
+}
+
+/// The text of a reply: ready, or still to be taken out of its JSON.
+enum Body {
+    Whole,
+    Streamed(String),
+    None,
+}
+
+pub struct Outcome {
+    pub code: Code,
+    pub summary: Summary,
+    pub facts: Facts,
+    json: Text,
+    message: Text,
+    request_id: Text,
+    body: Body,
+    retry_after_ms: Option<u64>,
+    text: OnceCell<Text>,
+    info: OnceCell<Text>,
+}
+
+impl Outcome {
+    /// A reply that came whole. `json` is what the provider sent.
+    pub fn reply(json: Vec<u8>, summary: Summary, facts: Facts) -> Outcome {
+        Outcome::build(Code::Ok, json, String::new(), summary, facts, Body::Whole, None)
+    }
+
+    /// A streamed reply, put together.
+    pub fn streamed(json: Vec<u8>, message: Message, facts: Facts) -> Outcome {
+        let body = Body::Streamed(message.text());
+        Outcome::build(Code::Ok, json, String::new(), message.summary().clone(), facts, body, None)
+    }
+
+    /// A call that failed. `message`: what had arrived of a stream.
+    pub fn failed(error: &Error, message: Option<&Message>, facts: Facts) -> Outcome {
+        let summary = message.map(|m| m.summary().clone()).unwrap_or_default();
+        let body = message.map_or(Body::None, |m| Body::Streamed(m.text()));
+        let retry_after = error.http.as_ref().and_then(|http| http.retry_after_ms);
+        Outcome::build(error.code, error_json(error), error.message.clone(), summary, facts, body, retry_after)
+    }
+
+    /// Something other than a call that failed: a setting, an argument.
+    pub fn error(error: &Error) -> Outcome {
+        Outcome::failed(error, None, Facts::default())
+    }
+
+    /// Something other than a call that has JSON to tell.
+    pub fn document(json: Vec<u8>) -> Outcome {
+        Outcome::build(Code::Ok, json, String::new(), Summary::default(), Facts::default(), Body::None, None)
+    }
+
+    fn build(
+        code: Code,
+        json: Vec<u8>,
+        message: String,
+        summary: Summary,
+        facts: Facts,
+        body: Body,
+        retry_after_ms: Option<u64>,
+    ) -> Outcome {
+        let request_id = facts.head.as_ref().map(|head| head.request_id.clone()).unwrap_or_default();
+        Outcome {
+            code,
+            summary,
+            facts,
+            json: Text::new(json),
+            message: Text::new(message),
+            request_id: Text::new(request_id),
+            body,
+            retry_after_ms,
+            text: OnceCell::new(),
+            info: OnceCell::new(),
+        }
+    }
+
+    pub fn json(&self) -> &Text {
+        &self.json
+    }
+
+    pub fn message(&self) -> &Text {
+        &self.message
+    }
+
+    pub fn request_id(&self) -> &Text {
+        &self.request_id
+    }
+
+    pub fn text(&self) -> &Text {
+        self.text.get_or_init(|| match &self.body {
+            Body::Whole => Text::new(text_of(self.json.bytes())),
+            Body::Streamed(text) => Text::new(text.as_str()),
+            Body::None => Text::new(""),
+        })
+    }
+
+    pub fn info(&self) -> &Text {
+        self.info.get_or_init(|| Text::new(info_json(Some(self.code), &self.facts, self.retry_after_ms)))
+    }
+}
+
+/// The members of `revenium_result_info()`; `code` is absent while the call runs.
+pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> String {
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let mut info = json!({ "attempts": facts.attempts, "metered": facts.metered });
+    let mut set = |name: &str, value: Value| info[name] = value;
+    if let Some(code) = code {
+        set("code", Value::String(code.name().to_owned()));
+        set("duration_ms", millis(facts.duration).into());
+    }
+    if let Some(head) = &facts.head {
+        set("http_status", head.status.into());
+        set("provider", provider_name(head.provider).into());
+        set("headers", head.headers_json());
+        if !head.request_id.is_empty() {
+            set("request_id", head.request_id.clone().into());
+        }
+    }
+    if let Some(ms) = retry_after_ms {
+        set("retry_after_ms", ms.into());
+    }
+    for (name, value) in
+        [("model", &facts.model), ("stop_reason", &facts.stop_reason), ("transaction_id", &facts.transaction_id)]
+    {
+        if let Some(value) = value {
+            set(name, value.clone().into());
+        }
+    }
+    if let Some(first) = facts.first_token {
+        set("time_to_first_token_ms", millis(first).into());
+    }
+    info.to_string()
+}
+
+/// `{"type":"error","error":{...}}`: the provider's own where it sent one, else in the same shape.
+fn error_json(error: &Error) -> Vec<u8> {
+    let body = error.http.as_ref().map(|http| http.body.as_slice()).unwrap_or_default();
+    if matches!(serde_json::from_slice::<Value>(body), Ok(Value::Object(object)) if object.contains_key("error")) {
+        return body.to_vec();
+    }
+    let mut inner = json!({ "type": error.code.error_type(), "message": error.message });
+    if !body.is_empty() {
+        // Not an error object: a proxy's page, say. Keep it, so that nothing the provider said is lost.
+        inner["body"] = String::from_utf8_lossy(body).into();
+    }
+    json!({ "type": "error", "error": inner }).to_string().into_bytes()
+}

@@ -1,0 +1,188 @@
+//! The direct way: Anthropic's own Messages API over HTTP/1.1.
+
+use super::{Body, Failure, Reply};
+use crate::error::{Code, Error, Result};
+use crate::http;
+use crate::meter::Provider;
+use crate::outcome::Head;
+use crate::request::{Choices, Request};
+use crate::settings::{AuthHeader, Credential, Settings};
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, Method, Url};
+use std::sync::Arc;
+use std::time::Duration;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Gateways log it; the official SDKs send it too.
+const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
+/// An error body is read this far.
+const MAX_ERROR_BYTES: usize = 1 << 20;
+
+/// A request ready to be sent, any number of times, with the same bytes.
+pub struct Prepared {
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Where messages go: `/v1/messages` below the base, whose path stays.
+pub fn messages_url(base: &str) -> Result<Url> {
+    let wrong = || Error::new(Code::Config, "The Anthropic base URL must be an http or https URL.");
+    let mut url = Url::parse(base.trim()).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    let path = format!("{}/v1/messages", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+impl Prepared {
+    /// Fails with E_CONFIG when there is no credential; nothing is sent then.
+    pub fn new(settings: &Settings, url: &Url, credential: Option<Credential>, request: &Request) -> Result<Prepared> {
+        let choices = &request.choices;
+        let url = match &choices.base_url {
+            Some(base) => messages_url(base)?,
+            None => url.clone(),
+        };
+        let mut headers = HeaderMap::with_capacity(16);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))));
+        if request.streamed {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        headers.insert("anthropic-version", value(&settings.anthropic_version, "anthropic_version")?);
+        if let Some(beta) = &settings.anthropic_beta {
+            headers.insert("anthropic-beta", value(beta, "anthropic_beta")?);
+        }
+        authenticate(&mut headers, settings, credential, choices)?;
+        for (name, text) in &settings.anthropic_custom_headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let name = name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;
+            replaces_credential(&name, &mut headers);
+            headers.insert(name, value(text, "anthropic_custom_headers")?);
+        }
+        for (name, _) in choices.headers.iter().filter(|(_, value)| value.is_some()) {
+            replaces_credential(name, &mut headers);
+        }
+        choices.apply_headers(&mut headers);
+        if !headers.contains_key(API_KEY) && !headers.contains_key(AUTHORIZATION) {
+            return Err(Error::new(Code::Config, "No Anthropic key: set ANTHROPIC_API_KEY or anthropic_api_key."));
+        }
+        Ok(Prepared { url, headers, body: request.body.clone() })
+    }
+
+    /// One attempt. `silence`: how long the provider may say nothing.
+    pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> std::result::Result<Reply, Failure> {
+        let mut request = reqwest::Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(RETRY_COUNT, attempt.into());
+        *request.body_mut() = Some(self.body.clone().into());
+        let response = match tokio::time::timeout(silence, client.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(fault)) => return Err(self.not_sent(&fault)),
+            Err(_) => {
+                let text = format!("{} sent nothing for {} s.", self.host(), silence.as_secs());
+                return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
+            }
+        };
+        let head = Arc::new(head_of(&response));
+        if response.status().is_success() {
+            return Ok(Reply { head, body: Body::Http(response) });
+        }
+        Err(Failure::of_answer(head, error_body(response, silence).await))
+    }
+
+    fn not_sent(&self, fault: &reqwest::Error) -> Failure {
+        let cause = http::cause(fault);
+        let text = match (fault.is_connect(), fault.is_timeout()) {
+            (_, true) => format!("Connecting to {} took too long.", self.host()),
+            (true, _) => format!("Could not connect to {}: {cause}.", self.host()),
+            _ => format!("The connection to {} failed before an answer came: {cause}.", self.host()),
+        };
+        Failure::before_answer(Error::new(Code::Connection, text), !fault.is_builder())
+    }
+
+    fn host(&self) -> &str {
+        self.url.host_str().unwrap_or("the provider")
+    }
+}
+
+/// Exactly one credential is sent: the call's own key, else the one from the settings.
+fn authenticate(
+    headers: &mut HeaderMap,
+    settings: &Settings,
+    credential: Option<Credential>,
+    choices: &Choices,
+) -> Result<()> {
+    let (name, text) = match (&choices.api_key, &credential) {
+        (Some(key), _) => key_header(settings, key),
+        (None, Some(Credential::ApiKey(key))) => key_header(settings, key.expose()),
+        (None, Some(Credential::AuthToken(token))) => (AUTHORIZATION, format!("Bearer {}", token.expose())),
+        (None, None) => return Ok(()),
+    };
+    let mut value = value(&text, "The Anthropic key")?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+fn key_header(settings: &Settings, key: &str) -> (HeaderName, String) {
+    match settings.auth_header {
+        AuthHeader::XApiKey => (API_KEY, key.to_owned()),
+        AuthHeader::Bearer => (AUTHORIZATION, format!("Bearer {key}")),
+    }
+}
+
+/// A credential that the caller puts into a header of his own takes the place of ours.
+fn replaces_credential(name: &HeaderName, headers: &mut HeaderMap) {
+    if *name == API_KEY || *name == AUTHORIZATION {
+        headers.remove(API_KEY);
+        headers.remove(AUTHORIZATION);
+    }
+}
+
+fn value(text: &str, what: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| Error::new(Code::Config, format!("{what} holds characters that no header may.")))
+}
+
+fn head_of(response: &reqwest::Response) -> Head {
+    let headers = response.headers().clone();
+    let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    Head { provider: Provider::Anthropic, status: response.status().as_u16(), headers, request_id }
+}
+
+/// The body of an error, as far as it comes.
+async fn error_body(mut response: reqwest::Response, silence: Duration) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(silence, response.chunk()).await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ERROR_BYTES {
+            body.truncate(MAX_ERROR_BYTES);
+            break;
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_urls_path_stays() {
+        for (base, want) in [
+            ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages"),
+            ("https://api.anthropic.com/", "https://api.anthropic.com/v1/messages"),
+            ("http://127.0.0.1:8/proxy/x/", "http://127.0.0.1:8/proxy/x/v1/messages"),
+            (" https://h/a?b=c ", "https://h/a/v1/messages?b=c"),
+        ] {
+            assert_eq!(messages_url(base).unwrap().as_str(), want);
+        }
+        for base in ["", "api.anthropic.com", "ftp://h", "file:///etc"] {
+            assert_eq!(messages_url(base).unwrap_err().code, Code::Config, "{base}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! PROVIDER: a request → a stream of response bytes. Knows nothing of metering.
+
+pub mod anthropic;
+
+use crate::error::{Code, Error, HttpError};
+use crate::http;
+use crate::outcome::Head;
+use crate::stream::Framing;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A provider that answered with success: the head now, the bytes as they come.
+pub struct Reply {
+    pub head: Arc<Head>,
+    pub body: Body,
+}
+
+pub enum Body {
+    Http(reqwest::Response),
+}
+
+impl Body {
+    /// The next bytes; `None` at a clean end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Body::Http(response) => response.chunk().await.map_err(|fault| {
+                Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", http::cause(&fault)))
+            }),
+        }
+    }
+
+    /// How the bytes of a stream are cut into events.
+    pub fn framing(&self) -> Framing {
+        match self {
+            Body::Http(_) => Framing::Sse,
+        }
+    }
+}
+
+/// One attempt that failed, and whether another may help.
+pub struct Failure {
+    pub error: Error,
+    pub head: Option<Arc<Head>>,
+    pub retry: bool,
+    /// The delay that the provider asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Nothing came back, or it could not be sent.
+    pub fn before_answer(error: Error, retry: bool) -> Failure {
+        Failure { error, head: None, retry, retry_after: None }
+    }
+
+    /// The provider answered with something other than success. `body`: as far as it could be read.
+    pub fn of_answer(head: Arc<Head>, body: Vec<u8>) -> Failure {
+        let status = head.status;
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let retry = match header("x-should-retry") {
+            Some("true") => true,
+            Some("false") => false,
+            _ => matches!(status, 408 | 409 | 429 | 500..),
+        };
+        let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
+        let mut error = Error::new(
+            if status < 400 { Code::Api } else { Code::of_status(status) },
+            sentence(&head, &error_type(&body)),
+        );
+        error = error.with_http(HttpError {
+            status,
+            body,
+            retry_after_ms: retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        });
+        Failure { error, head: Some(head), retry, retry_after }
+    }
+}
+
+/// The provider's own message may quote the prompt, so only its status, type and request id are told.
+fn sentence(head: &Head, kind: &str) -> String {
+    let mut text = format!("The provider answered {}", head.status);
+    if !kind.is_empty() {
+        text += &format!(" {kind}");
+    }
+    if (300..400).contains(&head.status) {
+        text += ", a redirect, which is not followed";
+    }
+    if !head.request_id.is_empty() {
+        text += &format!(" (request {})", head.request_id);
+    }
+    text + "."
+}
+
+/// `error.type` of an error body, if it looks like one.
+fn error_type(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        error: Inner,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        r#type: String,
+    }
+    serde_json::from_slice::<Envelope>(body)
+        .map(|envelope| envelope.error.r#type)
+        .ok()
+        .filter(|kind| kind.len() <= 64 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        .unwrap_or_default()
+}
+
+/// `retry-after-ms` in milliseconds, else `retry-after` in seconds or as a date. Only a delay above zero counts.
+fn retry_after(ms: Option<&str>, after: Option<&str>) -> Option<Duration> {
+    let positive = |seconds: f64| Duration::try_from_secs_f64(seconds).ok().filter(|delay| !delay.is_zero());
+    if let Some(ms) = ms.and_then(|text| text.trim().parse::<f64>().ok()) {
+        return positive(ms / 1000.0);
+    }
+    let after = after?.trim();
+    match after.parse::<f64>() {
+        Ok(seconds) => positive(seconds),
+        Err(_) => httpdate::parse_http_date(after).ok()?.duration_since(SystemTime::now()).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_takes_milliseconds_first_and_only_what_is_positive() {
+        let ms = |n: u64| Some(Duration::from_millis(n));
+        for (header_ms, header, want) in [
+            (Some("250"), Some("9"), ms(250)),
+            (None, Some("0.3"), ms(300)),
+            (None, Some("2"), ms(2000)),
+            (None, Some("0"), None),
+            (None, Some("-5"), None),
+            (None, Some("soon"), None),
+            (None, Some("NaN"), None),
+            (None, Some("Wed, 21 Oct 2015 07:28:00 GMT"), None),
+            (Some("x"), Some("1"), ms(1000)),
+            (None, None, None),
+        ] {
+            assert_eq!(retry_after(header_ms, header), want, "{header_ms:?} {header:?}");
+        }
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        assert!(retry_after(None, Some(&date)).is_some_and(|delay| delay > Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn an_error_type_is_told_only_when_it_looks_like_one() {
+        assert_eq!(error_type(br#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#), "rate_limit_error");
+        assert_eq!(error_type(br#"{"error":{"type":"my secret words"}}"#), "");
+        assert_eq!(error_type(b"<html>"), "");
+    }
+}

@@ -1,0 +1,316 @@
+//! A request as the caller wrote it: checked, our two members taken out, the rest of its bytes left alone.
+
+use crate::error::{Code, Error, Result};
+use crate::meter::{Metadata, RequestFacts};
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The Messages API allows 32 MB; what is larger than this is surely a mistake.
+const MAX_BYTES: usize = 256 << 20;
+
+pub struct Request {
+    /// What goes to the provider.
+    pub body: Bytes,
+    /// Whether the provider is asked to stream.
+    pub streamed: bool,
+    /// Whether the caller asked for a stream.
+    pub wants_stream: bool,
+    pub facts: RequestFacts,
+    /// `usage_metadata` of this call.
+    pub metadata: Option<Metadata>,
+    pub choices: Choices,
+}
+
+/// The member `revenium`: choices for this one call.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    pub timeout: Option<Duration>,
+    pub provider: Option<ProviderChoice>,
+    pub api_key: Option<String>,
+    pub base_url: Option<String>,
+    pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    pub meter: Option<bool>,
+    pub max_retries: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderChoice {
+    Auto,
+    Anthropic,
+    Bedrock,
+}
+
+/// What the calling function wants of streaming, over what the request says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Streaming {
+    /// As the request says; and where a plain reply would take over ten minutes, streamed underneath.
+    AsRequested,
+    /// Always: somebody waits for events.
+    Always,
+}
+
+impl Request {
+    pub fn parse(text: &str, streaming: Streaming) -> Result<Request> {
+        if text.len() > MAX_BYTES {
+            return Err(Error::new(Code::RequestTooLarge, "The request is larger than 256 MiB."));
+        }
+        let members = members(text)?;
+        let find = |name: &str| members.iter().rev().find(|member| member.name == name).map(|member| member.value);
+        let choices = match find("revenium") {
+            Some(value) => Choices::parse(value.get())?,
+            None => Choices::default(),
+        };
+        let metadata = find("usage_metadata").map(|value| Metadata::from_json(value.get()));
+        let wants_stream = streaming == Streaming::Always || find("stream").is_some_and(|value| value.get() == "true");
+        let streamed = wants_stream || (choices.timeout.is_none() && takes_long(find("model"), find("max_tokens")));
+        let body = rewritten(text, &members, streamed);
+        let facts = RequestFacts::of(&body);
+        Ok(Request { body, streamed, wants_stream, facts, metadata, choices })
+    }
+}
+
+/// A plain reply of so many tokens may take over ten minutes, the official SDKs' limit for unstreamed requests:
+/// an hour for 128,000 tokens, and at most 8,192 tokens for the older Opus models.
+fn takes_long(model: Option<&RawValue>, max_tokens: Option<&RawValue>) -> bool {
+    let Some(max_tokens) = max_tokens.and_then(|value| value.get().parse::<u64>().ok()) else { return false };
+    let model = model.map_or("", |value| value.get());
+    let older_opus = ["claude-opus-4-0\"", "opus-4-20250514", "claude-opus-4@20250514", "anthropic.claude-opus-4-1", "claude-opus-4-1@"]
+        .iter()
+        .any(|name| model.contains(name));
+    max_tokens.saturating_mul(3600) > 128_000 * 600 || (older_opus && max_tokens > 8192)
+}
+
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: &'a RawValue,
+}
+
+/// The members of the request's top-level object, in order.
+fn members(text: &str) -> Result<Vec<Member<'_>>> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<Member<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut members = Vec::with_capacity(12);
+            // A RawValue key borrows; a String would not, and Cow copies without `borrow`.
+            while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                members.push(Member { name: unquoted(name.get()), value });
+            }
+            Ok(members)
+        }
+    }
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let members = parser.deserialize_map(Members).and_then(|members| parser.end().map(|()| members));
+    members.map_err(|fault| {
+        let place = format!("line {}, column {}", fault.line(), fault.column());
+        let what = if fault.is_data() { "The request must be a JSON object" } else { "The request is not valid JSON" };
+        Error::new(Code::Json, format!("{what} ({place})."))
+    })
+}
+
+/// A JSON string's text. Invalid escapes cannot match a name of ours, so they may stay as they are.
+fn unquoted(raw: &str) -> Cow<'_, str> {
+    if raw.contains('\\') {
+        return Cow::Owned(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()));
+    }
+    Cow::Borrowed(raw.trim_matches('"'))
+}
+
+/// The request's bytes without our members and with `stream` as decided; untouched where nothing is to change.
+fn rewritten(text: &str, members: &[Member<'_>], streamed: bool) -> Bytes {
+    let is_ours = |member: &Member<'_>| {
+        // The last of several `stream` members counts; when it must change, all go and one comes.
+        matches!(&*member.name, "usage_metadata" | "revenium") || (member.name == "stream" && !says(member, streamed))
+    };
+    let stream_missing = streamed && !members.iter().any(|member| member.name == "stream" && says(member, true));
+    if !stream_missing && !members.iter().any(is_ours) {
+        return Bytes::copy_from_slice(text.as_bytes());
+    }
+    let mut out = Vec::with_capacity(text.len() + 16);
+    out.push(b'{');
+    let mut start = text.find('{').map_or(0, |at| at + 1);
+    for member in members {
+        let value = span(text, member.value);
+        let kept = &text[start..value.end];
+        start = value.end;
+        if !is_ours(member) {
+            let kept = kept.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace());
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(kept.as_bytes());
+        }
+    }
+    if stream_missing {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(br#""stream":true"#);
+    }
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+/// Whether a `stream` member may stay: it says what was decided, or something for the provider to judge.
+fn says(member: &Member<'_>, streamed: bool) -> bool {
+    match member.value.get() {
+        "true" => streamed,
+        _ => !streamed,
+    }
+}
+
+/// Where `value`, a slice of `text`, lies in it.
+fn span(text: &str, value: &RawValue) -> Range<usize> {
+    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
+    start..start + value.get().len()
+}
+
+impl Choices {
+    fn parse(text: &str) -> Result<Choices> {
+        let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
+            return Err(Error::new(Code::Config, "\"revenium\" must be an object of choices for this call."));
+        };
+        let mut choices = Choices::default();
+        for (name, value) in object {
+            let wrong = |wanted: &str| Error::new(Code::Config, format!("\"revenium\".\"{name}\" must be {wanted}."));
+            if value.is_null() {
+                continue;
+            }
+            match name.as_str() {
+                "timeout_ms" => {
+                    let ms = value.as_u64().filter(|ms| *ms > 0).ok_or_else(|| wrong("a number of milliseconds above 0"))?;
+                    choices.timeout = Some(Duration::from_millis(ms));
+                }
+                "provider" => {
+                    choices.provider = Some(match value.as_str() {
+                        Some("auto") => ProviderChoice::Auto,
+                        Some("anthropic") => ProviderChoice::Anthropic,
+                        Some("bedrock") => ProviderChoice::Bedrock,
+                        _ => return Err(wrong("\"auto\", \"anthropic\" or \"bedrock\"")),
+                    });
+                }
+                "api_key" => {
+                    let key = value.as_str().map(str::trim).filter(|key| !key.is_empty());
+                    choices.api_key = Some(key.ok_or_else(|| wrong("a key"))?.to_owned());
+                }
+                "base_url" => {
+                    choices.base_url = Some(value.as_str().ok_or_else(|| wrong("a URL"))?.to_owned());
+                }
+                "headers" => {
+                    let object = value.as_object().ok_or_else(|| wrong("an object of header names and values"))?;
+                    for (header, value) in object {
+                        choices.headers.push(header_of(header, value).ok_or_else(|| wrong("an object of valid headers"))?);
+                    }
+                }
+                "meter" => choices.meter = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?),
+                "max_retries" => {
+                    let n = value.as_u64().filter(|n| *n <= 100).ok_or_else(|| wrong("a number from 0 to 100"))?;
+                    choices.max_retries = Some(n as u32);
+                }
+                _ => return Err(Error::new(Code::Config, format!("\"revenium\" has no choice named \"{name}\"."))),
+            }
+        }
+        Ok(choices)
+    }
+}
+
+/// null takes a default header away.
+fn header_of(name: &str, value: &Value) -> Option<(HeaderName, Option<HeaderValue>)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let value = match value {
+        Value::Null => None,
+        Value::String(text) => Some(HeaderValue::from_str(text).ok()?),
+        _ => return None,
+    };
+    Some((name, value))
+}
+
+impl Choices {
+    /// Lay this call's headers over `headers`.
+    pub fn apply_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            match value {
+                Some(value) => drop(headers.insert(name, value.clone())),
+                None => drop(headers.remove(name)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(text: &str, streaming: Streaming) -> String {
+        String::from_utf8(Request::parse(text, streaming).unwrap().body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn bytes_stay_as_they_are_but_for_our_members_and_stream() {
+        use Streaming::*;
+        for (text, streaming, want) in [
+            (r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#, AsRequested, r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#),
+            (r#"{"a":1,"usage_metadata":{"x":[1,2]},"b":2}"#, AsRequested, r#"{"a":1,"b":2}"#),
+            (r#"{"usage_metadata":1,"a": {"k" : "é\n"}}"#, AsRequested, r#"{"a": {"k" : "é\n"}}"#),
+            (r#"{"a":1,"revenium":{},"usage_metadata":null}"#, AsRequested, r#"{"a":1}"#),
+            (r#"{"usage_metadata":{}}"#, AsRequested, "{}"),
+            (r#"{"usage\u005fmetadata":{},"a":1}"#, AsRequested, r#"{"a":1}"#),
+            (r#"{"usage_metadata":{},"a":1,"usage_metadata":2}"#, AsRequested, r#"{"a":1}"#),
+            (r#"{"a":1}"#, Always, r#"{"a":1,"stream":true}"#),
+            (r#"{"stream":false,"a":1}"#, Always, r#"{"a":1,"stream":true}"#),
+            (r#"{"stream":true,"a":1}"#, Always, r#"{"stream":true,"a":1}"#),
+            (r#"{"a":1,"stream":false}"#, AsRequested, r#"{"a":1,"stream":false}"#),
+            (r#"{"stream":true,"stream":false}"#, AsRequested, r#"{"stream":false}"#),
+            ("{}", Always, r#"{"stream":true}"#),
+            (r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#, AsRequested, r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#),
+        ] {
+            assert_eq!(body(text, streaming), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_replies_are_streamed_underneath() {
+        for (text, streamed) in [
+            (r#"{"max_tokens":21333}"#, false),
+            (r#"{"max_tokens":21334}"#, true),
+            (r#"{"max_tokens":21334,"revenium":{"timeout_ms":5}}"#, false),
+            (r#"{"model":"claude-opus-4-20250514","max_tokens":8193}"#, true),
+            (r#"{"model":"claude-opus-4-7","max_tokens":8193}"#, false),
+        ] {
+            let request = Request::parse(text, Streaming::AsRequested).unwrap();
+            assert_eq!((request.streamed, request.wants_stream), (streamed, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_requests_say_what_is_wrong() {
+        for (text, code, part) in [
+            ("", Code::Json, "line 1"),
+            ("[1]", Code::Json, "object"),
+            ("{\"a\":\n nope}", Code::Json, "line 2, column"),
+            ("{} x", Code::Json, "line 1"),
+            (r#"{"revenium":3}"#, Code::Config, "object"),
+            (r#"{"revenium":{"timeout":3}}"#, Code::Config, "\"timeout\""),
+            (r#"{"revenium":{"timeout_ms":-3}}"#, Code::Config, "timeout_ms"),
+            (r#"{"revenium":{"provider":"azure"}}"#, Code::Config, "bedrock"),
+            (r#"{"revenium":{"headers":{"a b":"c"}}}"#, Code::Config, "headers"),
+            (r#"{"revenium":{"meter":1}}"#, Code::Config, "true or false"),
+        ] {
+            let error = Request::parse(text, Streaming::AsRequested).err().unwrap();
+            assert_eq!(error.code, code, "{text}");
+            assert!(error.message.contains(part), "{text}: {}", error.message);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The state of the library: what revenium_status() and revenium_status_json() tell.
+
+use crate::delivery::{Circuit, Counts};
+use crate::engine::{Engine, core, environment};
+use crate::error::{Code, Error, Result};
+use crate::settings::Settings;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metering {
+    /// No key.
+    Off,
+    On,
+    Selective,
+}
+
+/// A look at the library, running or not.
+pub struct Status {
+    pub initialized: bool,
+    pub metering: Metering,
+    pub calls_in_flight: i64,
+    pub calls_started: i64,
+    pub calls_failed: i64,
+    pub delivery: Counts,
+    settings: Arc<Settings>,
+}
+
+/// Before the start: what a start from the environment would give. After shutdown: E_CLOSED.
+pub fn status() -> Result<Status> {
+    if let Some(engine) = core().running() {
+        return Ok(of(&engine));
+    }
+    if core().is_closed() {
+        return Err(Error::new(Code::Closed, "The library was shut down."));
+    }
+    let (settings, _) = Settings::load(None, &environment)?;
+    Ok(Status {
+        initialized: false,
+        metering: metering(&settings, settings.metering_key(&environment).is_some()),
+        calls_in_flight: 0,
+        calls_started: 0,
+        calls_failed: 0,
+        delivery: Counts::default(),
+        settings: Arc::new(settings),
+    })
+}
+
+/// Whether a call made now would be metered, selective metering apart.
+pub fn would_meter() -> bool {
+    status().is_ok_and(|status| status.metering != Metering::Off)
+}
+
+fn of(engine: &Engine) -> Status {
+    let counter = |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed);
+    Status {
+        initialized: true,
+        metering: metering(&engine.settings, engine.has_metering_key()),
+        calls_in_flight: counter(&engine.counters.in_flight),
+        calls_started: counter(&engine.counters.started),
+        calls_failed: counter(&engine.counters.failed),
+        delivery: engine.delivery_counts(),
+        settings: engine.settings.clone(),
+    }
+}
+
+fn metering(settings: &Settings, has_key: bool) -> Metering {
+    match (has_key, settings.selective_metering) {
+        (false, _) => Metering::Off,
+        (true, true) => Metering::Selective,
+        (true, false) => Metering::On,
+    }
+}
+
+impl Status {
+    pub fn to_json(&self) -> Value {
+        let counts = &self.delivery;
+        let metering = match self.metering {
+            Metering::Off => "off: no Revenium key",
+            Metering::On => "on",
+            Metering::Selective => "selective",
+        };
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "initialized": self.initialized,
+            "provider": "anthropic",
+            "provider_reason": "AWS Bedrock is not in this build",
+            "metering": metering,
+            "calls": {
+                "in_flight": self.calls_in_flight,
+                "started": self.calls_started,
+                "failed": self.calls_failed,
+            },
+            "events": {
+                "pending": counts.pending,
+                "pending_bytes": counts.pending_bytes,
+                "oldest_age_ms": counts.oldest_age_ms,
+                "delivered": counts.delivered,
+                "retried": counts.retried,
+                "dropped": counts.dropped,
+                "dropped_by": {
+                    "queue_full": counts.dropped_by.queue_full,
+                    "refused": counts.dropped_by.refused,
+                    "redirect": counts.dropped_by.redirect,
+                    "expired": counts.dropped_by.expired,
+                    "shutdown": counts.dropped_by.shutdown,
+                },
+                "circuit": match counts.circuit { Circuit::Closed => "closed", Circuit::Open => "open" },
+            },
+            "last_error": counts.last_error.as_ref().map(|error| json!({
+                "code": error.code.name(),
+                "http_status": error.http_status,
+                "message": error.message,
+                "seconds_ago": SystemTime::now().duration_since(error.at).map_or(0, |age| age.as_secs()),
+            })),
+            "settings": self.settings.in_force(),
+        })
+    }
+}
