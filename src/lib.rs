@@ -12,6 +12,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod delivery;
 pub mod error;
 pub mod log;
 pub mod stream;
