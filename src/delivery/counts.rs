@@ -1,0 +1,171 @@
+//! What happened to the records so far.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use crate::error::Code;
+
+/// Why a record was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The queue was at its limits and this was the oldest record.
+    QueueFull,
+    /// Revenium refused it in a way that no repetition would change.
+    Refused,
+    /// The answer pointed elsewhere. Following it would hand the key to a stranger.
+    Redirect,
+    /// It waited longer than `Options::max_age`.
+    Expired,
+    /// It was still waiting when delivery stopped.
+    Shutdown,
+}
+
+impl Reason {
+    const COUNT: usize = 5;
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::QueueFull => "queue_full",
+            Reason::Refused => "refused",
+            Reason::Redirect => "redirect",
+            Reason::Expired => "expired",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Whether records flow (`Closed`) or wait for the next probe (`Open`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Circuit {
+    #[default]
+    Closed,
+    Open,
+}
+
+/// The newest failed attempt.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    pub code: Code,
+    pub http_status: Option<u16>,
+    pub message: String,
+    pub at: SystemTime,
+}
+
+/// Records given up, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    pub queue_full: u64,
+    pub refused: u64,
+    pub redirect: u64,
+    pub expired: u64,
+    pub shutdown: u64,
+}
+
+/// A look at the counters. Every record pushed is in exactly one of `pending`, `delivered` and `dropped`.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub pending: usize,
+    pub pending_bytes: usize,
+    pub delivered: u64,
+    /// Attempts after the first of their record.
+    pub retried: u64,
+    pub dropped: u64,
+    /// Answers that no repetition would change, redirects among them; also in `dropped`.
+    pub refused: u64,
+    pub dropped_by: Dropped,
+    /// Age of the oldest pending record; 0 when none is pending.
+    pub oldest_age_ms: u64,
+    pub circuit: Circuit,
+    pub last_error: Option<LastError>,
+}
+
+/// The counters behind [`Counts`]. The queue keeps them while it holds its own lock, so whoever has waited for a
+/// record finds it counted.
+pub(super) struct Counters {
+    epoch: Instant,
+    pending: AtomicUsize,
+    pending_bytes: AtomicUsize,
+    /// When the oldest pending record came, in milliseconds after `epoch` plus one; 0: none is pending.
+    oldest: AtomicU64,
+    delivered: AtomicU64,
+    retried: AtomicU64,
+    dropped: [AtomicU64; Reason::COUNT],
+    circuit_open: AtomicBool,
+    last_error: Mutex<Option<LastError>>,
+}
+
+impl Counters {
+    pub fn new() -> Self {
+        Counters {
+            epoch: Instant::now(),
+            pending: AtomicUsize::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            oldest: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            dropped: Default::default(),
+            circuit_open: AtomicBool::new(false),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    pub fn pending(&self) -> usize {
+        self.pending.load(Relaxed)
+    }
+
+    pub fn set_pending(&self, records: usize, bytes: usize, oldest: Option<Instant>) {
+        self.pending.store(records, Relaxed);
+        self.pending_bytes.store(bytes, Relaxed);
+        self.oldest.store(oldest.map_or(0, |at| self.millis(at) + 1), Relaxed);
+    }
+
+    pub fn delivered(&self) {
+        self.delivered.fetch_add(1, Relaxed);
+    }
+
+    pub fn retried(&self) {
+        self.retried.fetch_add(1, Relaxed);
+    }
+
+    pub fn dropped(&self, reason: Reason, records: usize) {
+        self.dropped[reason as usize].fetch_add(records as u64, Relaxed);
+    }
+
+    pub fn set_circuit(&self, circuit: Circuit) {
+        self.circuit_open.store(circuit == Circuit::Open, Relaxed);
+    }
+
+    pub fn failed(&self, error: LastError) {
+        *self.last_error.lock() = Some(error);
+    }
+
+    pub fn read(&self) -> Counts {
+        let dropped = |reason: Reason| self.dropped[reason as usize].load(Relaxed);
+        let by = Dropped {
+            queue_full: dropped(Reason::QueueFull),
+            refused: dropped(Reason::Refused),
+            redirect: dropped(Reason::Redirect),
+            expired: dropped(Reason::Expired),
+            shutdown: dropped(Reason::Shutdown),
+        };
+        let oldest = self.oldest.load(Relaxed);
+        Counts {
+            pending: self.pending(),
+            pending_bytes: self.pending_bytes.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            retried: self.retried.load(Relaxed),
+            dropped: by.queue_full + by.refused + by.redirect + by.expired + by.shutdown,
+            refused: by.refused + by.redirect,
+            dropped_by: by,
+            oldest_age_ms: if oldest == 0 { 0 } else { (self.millis(Instant::now()) + 1).saturating_sub(oldest) },
+            circuit: if self.circuit_open.load(Relaxed) { Circuit::Open } else { Circuit::Closed },
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
+    }
+}

@@ -1,0 +1,278 @@
+//! DELIVERY: records → Revenium.
+//!
+//! [`Delivery::push`] takes a record over at once; one task (`task`) sends it over kept-alive connections, a bounded
+//! number at a time, until Revenium has it (`send`, `retry`) or it is given up and counted (`counts`). What is not yet
+//! delivered lies in the `queue`.
+//!
+//! A record is kept and tried again after connection errors, timeouts, 408, 429, every 5xx, any answer with a
+//! `Retry-After`, and after 401 and 403: a missing, expired or mistyped key is repaired by the operator, and the records
+//! are good then. It is given up after any other 4xx, a redirect, and when the queue is full and it is the oldest.
+
+#[cfg(test)]
+mod collector;
+mod counts;
+mod queue;
+mod retry;
+mod send;
+mod task;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
+pub use url::completions_url;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use self::counts::Counters;
+use self::queue::{Limits, Queue};
+use crate::log::{error, warn};
+
+/// How to deliver. `Options::default()` is what the library ships with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Records in flight at once.
+    pub workers: usize,
+    /// How long one attempt may take, from connecting to the answer's head.
+    pub attempt_timeout: Duration,
+    /// Quick retries, by back-off; afterwards a record is replayed each `replay_interval`.
+    pub max_retries: u32,
+    /// The first back-off; it doubles, up to 8 s.
+    pub backoff_base: Duration,
+    /// When records that failed all quick retries are tried again, unless a success comes first. Also how often a
+    /// refused key is tried.
+    pub replay_interval: Duration,
+    /// How often a silent collector is tried while the circuit is open.
+    pub probe_interval: Duration,
+    /// At most this many records wait.
+    pub queue_records: usize,
+    /// At most this many bytes wait.
+    pub queue_bytes: usize,
+    /// Records older than this are given up. `None`: only the queue's limits end their wait.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            workers: 32,
+            attempt_timeout: Duration::from_secs(10),
+            max_retries: 2,
+            backoff_base: Duration::from_millis(500),
+            replay_interval: Duration::from_secs(30),
+            probe_interval: Duration::from_secs(5),
+            queue_records: 20_000,
+            queue_bytes: 64 * 1024 * 1024,
+            max_age: None,
+        }
+    }
+}
+
+/// Where records go and with which key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// As [`completions_url`] gives it.
+    pub url: reqwest::Url,
+    /// May be empty: records then wait for [`Delivery::set_destination`].
+    pub key: String,
+}
+
+impl fmt::Debug for Destination {
+    /// Without key, user-info and query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (url, host) = (&self.url, self.url.host_str().unwrap_or_default());
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let shown = format!("{}://{host}{port}{}", url.scheme(), url.path());
+        f.debug_struct("Destination").field("url", &shown).finish_non_exhaustive()
+    }
+}
+
+/// One record, ready to send. Neither its bytes nor its key ever change: Revenium recognises a repetition by both.
+pub struct Outgoing {
+    pub idempotency_key: String,
+    pub body: Bytes,
+    pub transaction_id: String,
+}
+
+impl Outgoing {
+    fn size(&self) -> usize {
+        self.body.len() + self.idempotency_key.len() + self.transaction_id.len()
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    /// Without the body: it may hold prompts and e-mail addresses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("transaction_id", &self.transaction_id)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One failed attempt, or records given up.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Given up: `queue_full`, `refused`, `redirect`, `expired`, `shutdown`.
+    /// Tried again later: `connection`, `timeout`, `http_status`, `key_refused`.
+    pub reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    pub records: usize,
+    /// True: given up; false: will be tried again.
+    pub dropped: bool,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+impl Report {
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and a bool always serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn dropped(reason: Reason, records: usize, message: impl Into<String>) -> Self {
+        Report { reason: reason.as_str(), http_status: None, records, dropped: true, message: message.into() }
+    }
+}
+
+/// Gets records to Revenium.
+pub struct Delivery {
+    options: Options,
+    destination: Mutex<Arc<Destination>>,
+    /// The sender has yet to notice a new destination.
+    moved: AtomicBool,
+    report: Box<dyn Fn(&Report) + Send + Sync>,
+    counters: Arc<Counters>,
+    queue: Queue,
+    wake: Notify,
+    task: Mutex<Option<AbortHandle>>,
+    /// The kinds of failure that the log has seen.
+    said: Mutex<HashSet<(&'static str, Option<u16>)>>,
+    /// Records given up since the queue became full.
+    overflow: AtomicUsize,
+}
+
+impl Delivery {
+    /// Starts nothing. `report` hears of every failed attempt and every record given up, on the thread where it
+    /// happens; it must not block.
+    pub fn new(
+        options: Options,
+        destination: Arc<Destination>,
+        report: Box<dyn Fn(&Report) + Send + Sync>,
+    ) -> Arc<Delivery> {
+        let counters = Arc::new(Counters::new());
+        let limits = Limits { records: options.queue_records, bytes: options.queue_bytes };
+        Arc::new(Delivery {
+            destination: Mutex::new(destination),
+            moved: AtomicBool::new(false),
+            report,
+            queue: Queue::new(limits, Arc::clone(&counters)),
+            counters,
+            wake: Notify::new(),
+            task: Mutex::new(None),
+            said: Mutex::default(),
+            overflow: AtomicUsize::new(0),
+            options,
+        })
+    }
+
+    /// Start the sender task, unless it runs or [`Delivery::stop`] was called.
+    pub fn start(self: &Arc<Self>, runtime: &tokio::runtime::Handle, client: reqwest::Client) {
+        let mut task = self.task.lock();
+        if self.queue.attach() {
+            *task = Some(runtime.spawn(task::run(task::Attached::new(self), client)).abort_handle());
+        }
+    }
+
+    /// Send to another place, or with another key, from the next attempt on.
+    pub fn set_destination(&self, destination: Arc<Destination>) {
+        *self.destination.lock() = destination;
+        self.said.lock().clear();
+        self.moved.store(true, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Take records over. Never waits, never fails; when the queue is full the oldest are given up and counted.
+    pub fn push(&self, records: impl IntoIterator<Item = Outgoing>) {
+        let pushed = self.queue.push(records.into_iter().collect(), Instant::now());
+        if pushed.wake {
+            self.wake.notify_one();
+        }
+        if pushed.evicted > 0 {
+            let message = "the queue is full: the oldest usage records are given up";
+            if self.overflow.fetch_add(pushed.evicted, Relaxed) == 0 {
+                warn!("{message}");
+            }
+            self.tell(Report::dropped(Reason::QueueFull, pushed.evicted, message));
+        }
+        if pushed.late > 0 {
+            let message = "the usage record came after the end of delivery";
+            self.tell(Report::dropped(Reason::Shutdown, pushed.late, message));
+        }
+    }
+
+    /// Wait until every record pushed before now is delivered or given up. True: yes; false: the deadline came first,
+    /// or records wait and no sender runs. Makes waiting records due at once, except where Revenium said when to come
+    /// again, and except that an open circuit still lets only its probes through.
+    ///
+    /// Blocks the calling thread; not for threads of the runtime that delivers.
+    pub fn flush(&self, deadline: Instant) -> bool {
+        let end = self.queue.flush_begin(Instant::now());
+        self.wake.notify_one();
+        self.queue.flush_wait(end, deadline)
+    }
+
+    /// Send no more. What is left, under way or waiting, is counted as dropped ("shutdown"); how many.
+    pub fn stop(&self) -> usize {
+        let left = self.queue.close();
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+        self.tell_overflow();
+        if left > 0 {
+            let message = format!("delivery ended with {left} usage records unsent");
+            warn!("{message}");
+            self.tell(Report::dropped(Reason::Shutdown, left, message));
+        }
+        left
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    pub fn pending(&self) -> usize {
+        self.counters.pending()
+    }
+
+    /// A report that panics must not take the sender or the caller with it.
+    fn tell(&self, report: Report) {
+        if catch_unwind(AssertUnwindSafe(|| (self.report)(&report))).is_err() {
+            error!("the receiver of delivery reports panicked");
+        }
+    }
+
+    /// True the first time.
+    fn first_of(&self, reason: &'static str, status: Option<u16>) -> bool {
+        self.said.lock().insert((reason, status))
+    }
+
+    /// The queue is no longer full: say what that cost.
+    fn tell_overflow(&self) {
+        let lost = self.overflow.swap(0, Relaxed);
+        if lost > 0 {
+            warn!("{lost} usage records were given up while the queue was full");
+        }
+    }
+}
