@@ -6,7 +6,7 @@ use crate::dispatch::Dispatchers;
 use crate::error::{Code, Error, Result};
 use crate::meter::{Metadata, Record};
 use crate::os::{self, PerProcess};
-use crate::provider::{self, Prepared};
+use crate::provider::{Prepared, anthropic};
 use crate::log::Level;
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::{Object, Registry};
@@ -247,7 +247,7 @@ pub struct Begin<'a> {
 
 impl Engine {
     fn new(settings: Arc<Settings>) -> Result<Arc<Engine>> {
-        let messages_url = provider::anthropic::messages_url(&settings.anthropic_base_url)?;
+        let messages_url = anthropic::messages_url(&settings.anthropic_base_url)?;
         let (metering_url, warning) = delivery::completions_url(&settings.metering_base_url)?;
         if let Some(warning) = warning {
             log::warn!("{warning}");
@@ -332,7 +332,7 @@ impl Engine {
             }
         }
         let credential = self.settings.anthropic_credential(&environment);
-        Prepared::new(&self.settings, &self.messages_url, credential, request)
+        anthropic::Prepared::new(&self.settings, &self.messages_url, credential, request).map(Prepared::Anthropic)
     }
 
     /// Whether this call is metered, judged when it starts.
@@ -359,7 +359,14 @@ impl Engine {
             let key = self.settings.metering_key(&environment);
             let key = key.ok_or_else(|| Error::new(Code::Config, "No Revenium key."))?;
             let destination = Arc::new(Destination { url: self.metering_url.clone(), key: key.expose().to_owned() });
-            let options = delivery::Options::from(&*self.settings);
+            let options = delivery::Options {
+                workers: self.settings.metering_workers,
+                attempt_timeout: self.settings.metering_timeout,
+                max_retries: self.settings.metering_max_retries,
+                queue_records: self.settings.metering_queue_size,
+                queue_bytes: self.settings.metering_queue_bytes,
+                ..delivery::Options::default()
+            };
             let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
             delivery.start(self.runtime()?, self.http()?.clone());
             Ok(delivery)
@@ -368,7 +375,11 @@ impl Engine {
 
     pub fn deliver(&self, records: Vec<Record>) {
         if let Some(delivery) = self.delivery.get() {
-            delivery.push(records.into_iter().map(Outgoing::from));
+            delivery.push(records.into_iter().map(|record| Outgoing {
+                idempotency_key: record.idempotency_key,
+                body: record.body.into(),
+                transaction_id: record.transaction_id,
+            }));
         }
     }
 

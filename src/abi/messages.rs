@@ -56,8 +56,8 @@ unsafe fn hand_over(
     call: revenium_call,
     event: &Event<'_>,
 ) -> ControlFlow<()> {
-    let (text, text_len) = match event.text {
-        Some(text) => (event.text_with_nul().as_ptr().cast(), text.len()),
+    let (text, text_len) = match event.text_with_nul() {
+        Some(text) => (text.as_ptr().cast(), text.len() - 1),
         None => (std::ptr::null(), 0),
     };
     let event = revenium_event {

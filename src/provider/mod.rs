@@ -4,11 +4,34 @@ pub mod anthropic;
 
 use crate::error::{Code, Error, HttpError};
 use crate::http;
+use crate::meter::Provider;
 use crate::outcome::Head;
 use crate::stream::Framing;
 use bytes::Bytes;
+use reqwest::Client;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// A request ready to be sent to its provider, any number of times, with the same bytes.
+pub enum Prepared {
+    Anthropic(anthropic::Prepared),
+}
+
+impl Prepared {
+    /// One attempt. `silence`: how long the provider may say nothing.
+    pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> Result<Reply, Failure> {
+        match self {
+            Prepared::Anthropic(prepared) => prepared.send(client, attempt, silence).await,
+        }
+    }
+
+    /// Who is asked.
+    pub fn provider(&self) -> Provider {
+        match self {
+            Prepared::Anthropic(_) => Provider::Anthropic,
+        }
+    }
+}
 
 /// A provider that answered with success: the head now, the bytes as they come.
 pub struct Reply {
