@@ -3,8 +3,8 @@
 use crate::engine::{Engine, core};
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
-use crate::outcome::{Facts, Head, Outcome, Text, info_json};
-use crate::provider::{Failure, Prepared, Reply};
+use crate::outcome::{Facts, Outcome, Text, info_json};
+use crate::provider::{Failure, Head, Prepared, Reply};
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -13,8 +13,8 @@ use crate::sink::Sink;
 use crate::stream::{Batch, Reader, Summary};
 use crate::{dispatch, log};
 use once_cell::sync::OnceCell;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
@@ -227,7 +227,7 @@ enum Arrived {
 
 async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Progress) -> Result<Arrived> {
     let reply = answered(engine, call, job, progress).await?;
-    let silence = engine.settings.read_timeout;
+    let silence = engine.silence();
     let limit = engine.settings.max_response_bytes;
     if !job.request.streamed {
         return whole(reply, silence, limit).await;
@@ -243,7 +243,7 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
 
 /// Attempts until the provider answers with success, or says no for good.
 async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
-    let silence = engine.settings.read_timeout;
+    let silence = engine.silence();
     let client = engine.http()?;
     loop {
         let attempt = progress.attempts;
@@ -270,7 +270,10 @@ fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> O
         return None;
     }
     match failure.retry_after {
-        Some(delay) => (delay <= engine.settings.max_retry_after).then_some(delay),
+        Some(delay) => {
+            let longest = Duration::from_millis(engine.settings.max_retry_after_ms);
+            (delay <= longest).then_some(delay)
+        }
         None => Some(retry::delay(attempt)),
     }
 }
@@ -281,7 +284,10 @@ fn is_json(head: &Head) -> bool {
 }
 
 fn silent(silence: Duration) -> Error {
-    Error::new(Code::Timeout, format!("The provider sent nothing for {} s in the middle of its reply.", silence.as_secs()))
+    Error::new(
+        Code::Timeout,
+        format!("The provider sent nothing for {} s in the middle of its reply.", silence.as_secs()),
+    )
 }
 
 async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arrived> {
@@ -308,7 +314,7 @@ async fn stream(
     first_token: &mut Option<Duration>,
     clock: Instant,
 ) -> Result<Arrived> {
-    let silence = engine.settings.read_timeout;
+    let silence = engine.silence();
     let wants_events = call.sink.wants_events();
     loop {
         if wants_events {

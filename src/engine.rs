@@ -4,15 +4,15 @@ use crate::call::{self, Call, Job, Unfinished};
 use crate::delivery::{self, Delivery, Destination, Outgoing};
 use crate::dispatch::Dispatchers;
 use crate::error::{Code, Error, Result};
+use crate::log::Level;
 use crate::meter::{Metadata, Record};
 use crate::os::{self, PerProcess};
 use crate::provider::{Prepared, anthropic};
-use crate::log::Level;
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::{Object, Registry};
-use crate::request::{ProviderChoice, Request, Streaming};
+use crate::request::{Request, Streaming};
 use crate::scope::Scope;
-use crate::settings::Settings;
+use crate::settings::{ProviderChoice, Settings};
 use crate::sink::Sink;
 use crate::{http, log};
 use once_cell::sync::OnceCell;
@@ -273,7 +273,7 @@ impl Engine {
     }
 
     pub fn http(&self) -> Result<&reqwest::Client> {
-        self.http.get_or_try_init(|| http::client(self.settings.connect_timeout))
+        self.http.get_or_try_init(|| http::client(Duration::from_millis(self.settings.connect_timeout_ms)))
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
@@ -287,7 +287,8 @@ impl Engine {
                     .enable_time()
                     .build()
             });
-            let runtime = built.map_err(|fault| Error::new(Code::Internal, format!("No threads could be started: {fault}.")))?;
+            let runtime =
+                built.map_err(|fault| Error::new(Code::Internal, format!("No threads could be started: {fault}.")))?;
             let handle = runtime.handle().clone();
             *self.runtime.lock() = Some(runtime);
             flush_at_exit();
@@ -313,7 +314,7 @@ impl Engine {
             metadata,
             metered,
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
-            timeout: request.choices.timeout.or(self.settings.timeout),
+            timeout: request.choices.timeout.or(self.default_timeout()),
             request,
         };
         let runtime = self.runtime()?;
@@ -322,6 +323,16 @@ impl Engine {
         core().registry.insert_as(call.number, Object::Call(call.clone()));
         runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        let ms = self.settings.timeout_ms;
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    /// How long a provider may say nothing.
+    pub fn silence(&self) -> Duration {
+        Duration::from_millis(self.settings.read_timeout_ms)
     }
 
     fn prepare(&self, request: &Request) -> Result<Prepared> {
@@ -361,7 +372,7 @@ impl Engine {
             let destination = Arc::new(Destination { url: self.metering_url.clone(), key: key.expose().to_owned() });
             let options = delivery::Options {
                 workers: self.settings.metering_workers,
-                attempt_timeout: self.settings.metering_timeout,
+                attempt_timeout: Duration::from_millis(self.settings.metering_timeout_ms),
                 max_retries: self.settings.metering_max_retries,
                 queue_records: self.settings.metering_queue_size,
                 queue_bytes: self.settings.metering_queue_bytes,

@@ -77,7 +77,11 @@ const NAMES: &[(Code, &str)] = &[
 impl Code {
     /// `REVENIUM_E_RATE_LIMIT` for `Code::RateLimit`.
     pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(code, _)| *code == self).map_or("REVENIUM_E_UNKNOWN\0", |(_, name)| name).trim_end_matches('\0')
+        NAMES
+            .iter()
+            .find(|(code, _)| *code == self)
+            .map_or("REVENIUM_E_UNKNOWN\0", |(_, name)| name)
+            .trim_end_matches('\0')
     }
 
     /// The name of the code with this number, with a NUL behind it for C.

@@ -1,11 +1,10 @@
 //! How one call ended, or why something failed: what a result handle stands for.
 
 use crate::error::{Code, Error};
-use crate::meter::Provider;
+use crate::provider::Head;
 use crate::stream::{Message, Summary, text_of};
 use once_cell::sync::OnceCell;
-use reqwest::header::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,38 +26,6 @@ impl Text {
     /// Points at the text, which the NUL follows.
     pub fn as_ptr(&self) -> *const std::ffi::c_char {
         self.0.as_ptr().cast()
-    }
-}
-
-/// The provider's answer to a call, known from its first byte on.
-#[derive(Clone)]
-pub struct Head {
-    pub provider: Provider,
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub request_id: String,
-}
-
-impl Head {
-    /// Response headers as one JSON object: names in lower case, repeated ones joined, cookies left out.
-    pub fn headers_json(&self) -> Value {
-        let mut object = Map::new();
-        for name in self.headers.keys() {
-            if name == reqwest::header::SET_COOKIE {
-                continue;
-            }
-            let values: Vec<_> = self.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
-            object.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
-        }
-        Value::Object(object)
-    }
-}
-
-/// The name of a provider in `info`, `status_json` and the HEAD frame.
-pub fn provider_name(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Anthropic => "anthropic",
-        Provider::Bedrock => "bedrock",
     }
 }
 
@@ -185,7 +152,7 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
     }
     if let Some(head) = &facts.head {
         set("http_status", head.status.into());
-        set("provider", provider_name(head.provider).into());
+        set("provider", head.provider.name().into());
         set("headers", head.headers_json());
         if !head.request_id.is_empty() {
             set("request_id", head.request_id.clone().into());

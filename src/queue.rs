@@ -214,7 +214,8 @@ impl Queue {
             if chunk.read < chunk.bytes.len() {
                 break;
             }
-            let is_notice = matches!(frame_kind(&chunk.bytes), k if k == FrameKind::Log as i32 || k == FrameKind::Metering as i32);
+            let is_notice =
+                matches!(frame_kind(&chunk.bytes), k if k == FrameKind::Log as i32 || k == FrameKind::Metering as i32);
             state.chunks.pop_front();
             if is_notice {
                 state.notices -= 1;
@@ -305,7 +306,13 @@ mod tests {
             let body = word(frame, 4) as usize;
             assert_eq!(frame[HEADER + body], 0);
             assert_eq!(frame_size(frame) % 8, 0);
-            out.push((frame_kind(frame), word(frame, 28) as i32, long(8), long(16), frame[HEADER..HEADER + body].to_vec()));
+            out.push((
+                frame_kind(frame),
+                word(frame, 28) as i32,
+                long(8),
+                long(16),
+                frame[HEADER..HEADER + body].to_vec(),
+            ));
             at += frame_size(frame);
         }
         out

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::meter::{Metadata, RequestFacts};
+use crate::settings::ProviderChoice;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -40,13 +41,6 @@ pub struct Choices {
     pub max_retries: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProviderChoice {
-    Auto,
-    Anthropic,
-    Bedrock,
-}
-
 /// What the calling function wants of streaming, over what the request says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Streaming {
@@ -81,9 +75,15 @@ impl Request {
 fn takes_long(model: Option<&RawValue>, max_tokens: Option<&RawValue>) -> bool {
     let Some(max_tokens) = max_tokens.and_then(|value| value.get().parse::<u64>().ok()) else { return false };
     let model = model.map_or("", |value| value.get());
-    let older_opus = ["claude-opus-4-0\"", "opus-4-20250514", "claude-opus-4@20250514", "anthropic.claude-opus-4-1", "claude-opus-4-1@"]
-        .iter()
-        .any(|name| model.contains(name));
+    let older_opus = [
+        "claude-opus-4-0\"",
+        "opus-4-20250514",
+        "claude-opus-4@20250514",
+        "anthropic.claude-opus-4-1",
+        "claude-opus-4-1@",
+    ]
+    .iter()
+    .any(|name| model.contains(name));
     max_tokens.saturating_mul(3600) > 128_000 * 600 || (older_opus && max_tokens > 8192)
 }
 
@@ -190,7 +190,8 @@ impl Choices {
             }
             match name.as_str() {
                 "timeout_ms" => {
-                    let ms = value.as_u64().filter(|ms| *ms > 0).ok_or_else(|| wrong("a number of milliseconds above 0"))?;
+                    let ms =
+                        value.as_u64().filter(|ms| *ms > 0).ok_or_else(|| wrong("a number of milliseconds above 0"))?;
                     choices.timeout = Some(Duration::from_millis(ms));
                 }
                 "provider" => {
@@ -211,7 +212,9 @@ impl Choices {
                 "headers" => {
                     let object = value.as_object().ok_or_else(|| wrong("an object of header names and values"))?;
                     for (header, value) in object {
-                        choices.headers.push(header_of(header, value).ok_or_else(|| wrong("an object of valid headers"))?);
+                        choices
+                            .headers
+                            .push(header_of(header, value).ok_or_else(|| wrong("an object of valid headers"))?);
                     }
                 }
                 "meter" => choices.meter = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?),
@@ -261,7 +264,11 @@ mod tests {
     fn bytes_stay_as_they_are_but_for_our_members_and_stream() {
         use Streaming::*;
         for (text, streaming, want) in [
-            (r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#, AsRequested, r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#),
+            (
+                r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#,
+                AsRequested,
+                r#" { "b" : 1.0e2 , "a":12345678901234567890 } "#,
+            ),
             (r#"{"a":1,"usage_metadata":{"x":[1,2]},"b":2}"#, AsRequested, r#"{"a":1,"b":2}"#),
             (r#"{"usage_metadata":1,"a": {"k" : "é\n"}}"#, AsRequested, r#"{"a": {"k" : "é\n"}}"#),
             (r#"{"a":1,"revenium":{},"usage_metadata":null}"#, AsRequested, r#"{"a":1}"#),
@@ -274,7 +281,11 @@ mod tests {
             (r#"{"a":1,"stream":false}"#, AsRequested, r#"{"a":1,"stream":false}"#),
             (r#"{"stream":true,"stream":false}"#, AsRequested, r#"{"stream":false}"#),
             ("{}", Always, r#"{"stream":true}"#),
-            (r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#, AsRequested, r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#),
+            (
+                r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#,
+                AsRequested,
+                r#"{"a":"{\"revenium\":1}","c":{"revenium":1}}"#,
+            ),
         ] {
             assert_eq!(body(text, streaming), want, "{text}");
         }

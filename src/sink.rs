@@ -4,7 +4,8 @@ use crate::call::Call;
 use crate::dispatch::Callbacks;
 use crate::error::Result;
 use crate::mailbox::Mailbox;
-use crate::outcome::{Head, Outcome, provider_name};
+use crate::outcome::Outcome;
+use crate::provider::Head;
 use crate::queue::{Flow, Queue};
 use crate::stream::Batch;
 use serde_json::json;
@@ -12,9 +13,16 @@ use std::sync::Arc;
 
 pub enum Sink {
     /// A thread of the host waits in create (no events) or stream.
-    Caller { mailbox: Mailbox, wants_events: bool },
+    Caller {
+        mailbox: Mailbox,
+        wants_events: bool,
+    },
     Callbacks(Callbacks),
-    Queue { queue: Arc<Queue>, tag: u64, flow: Arc<Flow> },
+    Queue {
+        queue: Arc<Queue>,
+        tag: u64,
+        flow: Arc<Flow>,
+    },
 }
 
 impl Sink {
@@ -41,7 +49,7 @@ impl Sink {
         let body = json!({
             "http_status": head.status,
             "headers": head.headers_json(),
-            "provider": provider_name(head.provider),
+            "provider": head.provider.name(),
         });
         queue.push_head(head.status, &body.to_string(), call.number, *tag)
     }

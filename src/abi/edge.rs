@@ -93,9 +93,9 @@ pub unsafe fn text<'a>(text: *const c_char, len: usize) -> Result<Option<&'a str
     };
     // SAFETY: `len` bytes are readable there.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
-    std::str::from_utf8(bytes).map(Some).map_err(|fault| {
-        Error::new(Code::Utf8, format!("The text is not UTF-8 at byte {}.", fault.valid_up_to()))
-    })
+    std::str::from_utf8(bytes)
+        .map(Some)
+        .map_err(|fault| Error::new(Code::Utf8, format!("The text is not UTF-8 at byte {}.", fault.valid_up_to())))
 }
 
 /// The same where a text must be given.

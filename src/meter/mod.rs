@@ -16,19 +16,13 @@ mod subscriber;
 pub mod trace;
 
 use crate::error::Error;
+use crate::provider::Provider;
 use crate::stream::Summary;
 use std::time::{Duration, SystemTime};
 
 pub use metadata::Metadata;
 pub use record::records;
 pub use request::RequestFacts;
-
-/// Who answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Provider {
-    Anthropic,
-    Bedrock,
-}
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

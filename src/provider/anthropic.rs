@@ -1,14 +1,14 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
-use super::{Body, Failure, Reply};
+use super::{Body, Failure, Head, Provider, Reply};
 use crate::error::{Code, Error, Result};
 use crate::http;
-use crate::meter::Provider;
-use crate::outcome::Head;
 use crate::request::{Choices, Request};
 use crate::settings::{AuthHeader, Credential, Settings};
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use reqwest::{Client, Method, Url};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,15 +54,16 @@ impl Prepared {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         headers.insert("anthropic-version", value(&settings.anthropic_version, "anthropic_version")?);
-        if let Some(beta) = &settings.anthropic_beta {
-            headers.insert("anthropic-beta", value(beta, "anthropic_beta")?);
+        if !settings.anthropic_beta.is_empty() {
+            headers.insert("anthropic-beta", value(&settings.anthropic_beta.join(","), "anthropic_beta")?);
         }
         authenticate(&mut headers, settings, credential, choices)?;
         for (name, text) in &settings.anthropic_custom_headers {
             let name = HeaderName::from_bytes(name.as_bytes());
-            let name = name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;
+            let name =
+                name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;
             replaces_credential(&name, &mut headers);
-            headers.insert(name, value(text, "anthropic_custom_headers")?);
+            headers.insert(name, value(text.expose(), "anthropic_custom_headers")?);
         }
         for (name, _) in choices.headers.iter().filter(|(_, value)| value.is_some()) {
             replaces_credential(name, &mut headers);
@@ -145,7 +146,8 @@ fn replaces_credential(name: &HeaderName, headers: &mut HeaderMap) {
 }
 
 fn value(text: &str, what: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| Error::new(Code::Config, format!("{what} holds characters that no header may.")))
+    HeaderValue::from_str(text)
+        .map_err(|_| Error::new(Code::Config, format!("{what} holds characters that no header may.")))
 }
 
 fn head_of(response: &reqwest::Response) -> Head {

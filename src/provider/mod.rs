@@ -4,13 +4,55 @@ pub mod anthropic;
 
 use crate::error::{Code, Error, HttpError};
 use crate::http;
-use crate::meter::Provider;
-use crate::outcome::Head;
 use crate::stream::Framing;
 use bytes::Bytes;
 use reqwest::Client;
+use reqwest::header::HeaderMap;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// Who answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Provider {
+    Anthropic,
+    Bedrock,
+}
+
+impl Provider {
+    /// The name in `info`, `status_json` and the HEAD frame.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Anthropic => "anthropic",
+            Provider::Bedrock => "bedrock",
+        }
+    }
+}
+
+/// The provider's answer to a call, known from its first byte on.
+#[derive(Clone)]
+pub struct Head {
+    pub provider: Provider,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub request_id: String,
+}
+
+impl Head {
+    /// Response headers as one JSON object: names in lower case, repeated ones joined, cookies left out.
+    pub fn headers_json(&self) -> Value {
+        let mut object = Map::new();
+        for name in self.headers.keys() {
+            if name == reqwest::header::SET_COOKIE {
+                continue;
+            }
+            let values: Vec<_> =
+                self.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+            object.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
+        }
+        Value::Object(object)
+    }
+}
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
 pub enum Prepared {
@@ -171,7 +213,10 @@ mod tests {
 
     #[test]
     fn an_error_type_is_told_only_when_it_looks_like_one() {
-        assert_eq!(error_type(br#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#), "rate_limit_error");
+        assert_eq!(
+            error_type(br#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#),
+            "rate_limit_error"
+        );
         assert_eq!(error_type(br#"{"error":{"type":"my secret words"}}"#), "");
         assert_eq!(error_type(b"<html>"), "");
     }
