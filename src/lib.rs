@@ -14,4 +14,5 @@
 
 pub mod error;
 pub mod log;
+pub mod settings;
 pub mod stream;

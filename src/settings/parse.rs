@@ -1,0 +1,140 @@
+//! From JSON and from text to values.
+
+use std::collections::{BTreeMap, HashMap};
+
+use reqwest::Url;
+use serde_json::Number;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use super::Secret;
+use super::table::Kind;
+use crate::error::{Code, Error, Result};
+
+/// What was read for a setting, before it is checked against the table.
+pub(super) enum Value {
+    Number(u64),
+    Flag(bool),
+    Text(String),
+}
+
+impl Value {
+    pub fn from_config(kind: &Kind, raw: &RawValue) -> Option<Value> {
+        fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+            serde_json::from_str(raw.get()).ok()
+        }
+        let text = || read(raw).map(|text: String| Value::Text(text.trim().to_string()));
+        match kind {
+            Kind::Number { .. } => read(raw).and_then(whole).map(Value::Number),
+            Kind::Flag { .. } => read(raw).map(Value::Flag),
+            Kind::Text { .. } => text(),
+            Kind::Structure { .. } if raw.get().starts_with(['{', '[']) => Some(Value::Text(raw.get().to_string())),
+            Kind::Structure { .. } => text(),
+            Kind::RecordField => text().or_else(|| read(raw).map(|number: Number| Value::Text(number.to_string()))),
+        }
+    }
+
+    /// `text` is trimmed. Names in `_SECONDS` hold seconds where we count milliseconds.
+    pub fn from_environment(kind: &Kind, name: &str, text: &str) -> Option<Value> {
+        match kind {
+            Kind::Number { .. } if name.ends_with("_SECONDS") => {
+                let milliseconds = text.parse::<f64>().ok()? * 1000.0;
+                (milliseconds >= 0.0).then_some(Value::Number(milliseconds.round() as u64))
+            }
+            Kind::Number { .. } => text.parse().ok().map(Value::Number),
+            Kind::Flag { .. } => match text.to_ascii_lowercase().as_str() {
+                "1" | "true" | "yes" | "on" => Some(Value::Flag(true)),
+                "0" | "false" | "no" | "off" => Some(Value::Flag(false)),
+                _ => None,
+            },
+            Kind::Text { .. } | Kind::Structure { .. } | Kind::RecordField => Some(Value::Text(text.to_string())),
+        }
+    }
+}
+
+/// Some languages write every number with a point.
+fn whole(number: Number) -> Option<u64> {
+    let integral = |float: &f64| float.fract() == 0.0 && (0.0..=u64::MAX as f64).contains(float);
+    number.as_u64().or_else(|| number.as_f64().filter(integral).map(|float| float as u64))
+}
+
+/// The members of the configuration. One that is null is not given.
+pub(super) fn config(text: &str) -> Result<BTreeMap<String, Box<RawValue>>> {
+    let members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            // The error's own words may show a value.
+            Category::Data => Error::new(Code::Config, "the configuration must be a JSON object"),
+            _ => Error::new(
+                Code::Json,
+                format!("the configuration is not JSON: error at line {} column {}", error.line(), error.column()),
+            ),
+        })?;
+    Ok(members.into_iter().filter(|(_, value)| value.get() != "null").collect())
+}
+
+/// The variables in a `.env` file. The sentence of an error shows nothing of what is in it.
+pub(super) fn env_file(path: &str) -> std::result::Result<HashMap<String, String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {}", error.kind()))?;
+    let mut variables = HashMap::new();
+    for (index, line) in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()).enumerate() {
+        let (name, value) =
+            line.map_err(|_| format!("{path} is not a .env file: its entry {} is malformed", index + 1))?;
+        variables.entry(name).or_insert(value);
+    }
+    Ok(variables)
+}
+
+pub(super) fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)], chosen: &mut T) -> bool {
+    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *chosen = *value).is_some()
+}
+
+pub(super) fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+pub(super) fn is_object(text: &str) -> bool {
+    serde_json::from_str::<BTreeMap<String, &RawValue>>(text).is_ok()
+}
+
+pub(super) fn is_base_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+    })
+}
+
+/// A part of a host name or model id, so nothing that could lead elsewhere.
+pub(super) fn region(text: &str, region: &mut Option<String>) -> bool {
+    let fits = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits {
+        *region = some(text);
+    }
+    fits
+}
+
+/// `a, b` or `["a","b"]`.
+pub(super) fn list(text: &str) -> Option<Vec<String>> {
+    let items: Vec<String> = match text.starts_with('[') {
+        true => serde_json::from_str(text).ok()?,
+        false => text.split(',').map(|item| item.trim().to_string()).filter(|item| !item.is_empty()).collect(),
+    };
+    items.iter().all(|item| is_word(item) && !item.contains(',')).then_some(items)
+}
+
+/// Lines of `Name: value`. As in Anthropic's SDKs, a line without a colon is skipped.
+pub(super) fn headers(text: &str) -> Option<Vec<(String, Secret)>> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(name, value)| {
+            let name = name.trim();
+            let is_token = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            is_token.then_some(())?;
+            Some((name.to_string(), Secret::of_header(value)?))
+        })
+        .collect()
+}

@@ -1,0 +1,284 @@
+//! The table itself: one row for each setting. README's table is made from it.
+
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+
+use serde_json::Value as Json;
+
+use super::parse::{self, Value};
+use super::{AuthHeader, ProviderChoice, Secret, Settings, SpoolSync};
+use crate::log::redact;
+
+/// One row.
+pub(super) struct Setting {
+    /// The JSON key.
+    pub key: &'static str,
+    /// The environment variables, first one wins. Empty: `REVENIUM_` and the key in upper case.
+    env: &'static [&'static str],
+    pub kind: Kind,
+    /// As it would stand in the environment; empty for none.
+    pub default: &'static str,
+    /// Never shown.
+    pub secret: bool,
+    meaning: &'static str,
+}
+
+/// How a setting is read, and where it goes.
+pub(super) enum Kind {
+    Number {
+        range: RangeInclusive<u64>,
+        set: fn(&mut Settings, u64),
+    },
+    Flag {
+        set: fn(&mut Settings, bool),
+    },
+    /// `set` says whether it took the text. It gets "" where the configuration says "none".
+    Text {
+        allowed: &'static str,
+        set: fn(&mut Settings, &str) -> bool,
+    },
+    /// Like `Text`; in the configuration a JSON object or array is welcome too, and comes as its text.
+    Structure {
+        allowed: &'static str,
+        set: fn(&mut Settings, &str) -> bool,
+    },
+    /// A field of the usage record, checked where records are made.
+    RecordField,
+}
+
+impl Setting {
+    pub fn env_names(&self) -> Vec<String> {
+        match self.env {
+            [] => vec![format!("REVENIUM_{}", self.key.to_ascii_uppercase())],
+            names => names.iter().map(|name| name.to_string()).collect(),
+        }
+    }
+
+    /// What a valid value is, to follow "must be".
+    pub fn allowed(&self) -> String {
+        match &self.kind {
+            Kind::Number { range, .. } => format!("a whole number from {} to {}", range.start(), range.end()),
+            Kind::Flag { .. } => "true or false".into(),
+            Kind::Text { allowed, .. } | Kind::Structure { allowed, .. } => allowed.to_string(),
+            Kind::RecordField => "text".into(),
+        }
+    }
+
+    /// `value` as people may see it.
+    pub fn show(&self, value: &Value) -> Json {
+        match value {
+            Value::Number(number) => (*number).into(),
+            Value::Flag(flag) => (*flag).into(),
+            Value::Text(text) if self.secret => (!text.is_empty()).into(),
+            Value::Text(text) => {
+                let text = redact(text);
+                let structure = matches!(self.kind, Kind::Structure { .. }).then(|| serde_json::from_str(&text).ok());
+                structure.flatten().unwrap_or_else(|| text.into())
+            }
+        }
+    }
+
+    const fn new(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
+        Setting { key, env: &[], kind, default, secret: false, meaning }
+    }
+
+    const fn env(mut self, names: &'static [&'static str]) -> Setting {
+        self.env = names;
+        self
+    }
+
+    const fn secret(mut self) -> Setting {
+        self.secret = true;
+        self
+    }
+}
+
+const fn number(
+    key: &'static str,
+    range: RangeInclusive<u64>,
+    default: &'static str,
+    set: fn(&mut Settings, u64),
+    meaning: &'static str,
+) -> Setting {
+    Setting::new(key, Kind::Number { range, set }, default, meaning)
+}
+
+const fn flag(
+    key: &'static str,
+    default: &'static str,
+    set: fn(&mut Settings, bool),
+    meaning: &'static str,
+) -> Setting {
+    Setting::new(key, Kind::Flag { set }, default, meaning)
+}
+
+const fn text(
+    key: &'static str,
+    allowed: &'static str,
+    default: &'static str,
+    set: fn(&mut Settings, &str) -> bool,
+    meaning: &'static str,
+) -> Setting {
+    Setting::new(key, Kind::Text { allowed, set }, default, meaning)
+}
+
+const fn structure(
+    key: &'static str,
+    allowed: &'static str,
+    default: &'static str,
+    set: fn(&mut Settings, &str) -> bool,
+    meaning: &'static str,
+) -> Setting {
+    Setting::new(key, Kind::Structure { allowed, set }, default, meaning)
+}
+
+const fn record(key: &'static str, meaning: &'static str) -> Setting {
+    Setting::new(key, Kind::RecordField, "", meaning)
+}
+
+const KEY: &str = "one word of visible ASCII characters";
+const URL: &str = "an http or https URL without query";
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// Every setting. `env_file` comes first because the others may stand in that file.
+#[rustfmt::skip] // A table is read by its columns.
+pub(super) static TABLE: &[Setting] = &[
+    text("env_file", "the path of a readable .env file", "", |s, v| { s.env_file = parse::some(v); true },
+        "A file of `NAME=value` lines, read without touching the process's environment. A variable of the environment wins over its line in the file."),
+
+    // Revenium.
+    text("metering_api_key", "a Revenium key, which begins with hak_ or rev_", "",
+        |s, v| s.metering_api_key.take(v, Secret::metering_key),
+        "Your Revenium key. Without one, calls work and are not metered; one that appears in the environment later is picked up. `\"\"` turns metering off.").secret(),
+    text("metering_base_url", "text", "https://api.revenium.ai", |s, v| { s.metering_base_url = v.into(); true },
+        "Where usage records go."),
+    flag("selective_metering", "false", |s, v| s.selective_metering = v,
+        "Meter only calls in a scope marked with `REVENIUM_SCOPE_METER`, and calls that ask for it."),
+    structure("metadata", "a JSON object", "{}", |s, v| parse::is_object(v) && { s.metadata = v.into(); true },
+        "Usage metadata for all calls; scopes and calls win over it."),
+    text("middleware_source", "one word of visible ASCII characters", "revenium-anthropic-c",
+        |s, v| parse::is_word(v) && { s.middleware_source = v.into(); true },
+        "What records name as their source. The bindings set it."),
+
+    // Anthropic.
+    text("anthropic_api_key", KEY, "", |s, v| s.anthropic_api_key.take(v, Secret::new),
+        "Anthropic API key. Wins over a token given in the same place.").env(&["ANTHROPIC_API_KEY"]).secret(),
+    text("anthropic_auth_token", KEY, "", |s, v| s.anthropic_auth_token.take(v, Secret::new),
+        "Token sent as `Authorization: Bearer` instead of an API key.").env(&["ANTHROPIC_AUTH_TOKEN"]).secret(),
+    text("anthropic_base_url", URL, "https://api.anthropic.com",
+        |s, v| parse::is_base_url(v) && { s.anthropic_base_url = v.into(); true },
+        "Where the Messages API is. A path is kept. A host of AWS means Bedrock.").env(&["ANTHROPIC_BASE_URL"]),
+    text("anthropic_version", "one word of visible ASCII characters", "2023-06-01",
+        |s, v| parse::is_word(v) && { s.anthropic_version = v.into(); true },
+        "The `anthropic-version` header."),
+    structure("anthropic_beta", "a comma-separated list", "", |s, v| parse::list(v).map(|list| s.anthropic_beta = list).is_some(),
+        "Beta features for every call (the `anthropic-beta` header)."),
+    text("anthropic_custom_headers", "lines of the form `Name: value`", "",
+        |s, v| parse::headers(v).map(|headers| s.anthropic_custom_headers = headers).is_some(),
+        "Headers for every call to the provider, one a line. Lines without a colon are skipped.").env(&["ANTHROPIC_CUSTOM_HEADERS"]).secret(),
+    text("auth_header", "`x-api-key` or `bearer`", "x-api-key",
+        |s, v| parse::choice(v, &[("x-api-key", AuthHeader::XApiKey), ("bearer", AuthHeader::Bearer)], &mut s.auth_header),
+        "How the API key is sent."),
+
+    // Provider and AWS.
+    text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
+        |s, v| parse::choice(v, &[("auto", ProviderChoice::Auto), ("anthropic", ProviderChoice::Anthropic), ("bedrock", ProviderChoice::Bedrock)], &mut s.provider),
+        "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly."),
+    flag("bedrock_disable", "false", |s, v| s.bedrock_disable = v, "Never use Bedrock."),
+    flag("bedrock_fallback", "true", |s, v| s.bedrock_fallback = v,
+        "Ask Anthropic directly when Bedrock fails before the first event and there is an Anthropic credential."),
+    text("bedrock_region_prefix", "letters, digits and hyphens, such as `us`, `eu` or `global`", "",
+        |s, v| parse::region(v.trim_end_matches('.'), &mut s.bedrock_region_prefix),
+        "Put before Bedrock model ids that have no such prefix."),
+    structure("bedrock_model_map", "a JSON object whose values are text", "{}",
+        |s, v| serde_json::from_str(v).map(|map| s.bedrock_model_map = map).is_ok(),
+        "Bedrock model id for each model name; wins over the built-in rules."),
+    text("aws_region", "lower-case letters, digits and hyphens, such as `us-east-1`", "", |s, v| parse::region(v, &mut s.aws_region),
+        "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+
+    // Calls.
+    number("timeout_ms", 0..=DAY, "0", |s, v| s.timeout_ms = v, "Most time for one call with its retries. 0: no limit."),
+    number("connect_timeout_ms", 1..=HOUR, "5000", |s, v| s.connect_timeout_ms = v, "Most time to connect to the provider, TLS included."),
+    number("read_timeout_ms", 1..=DAY, "600000", |s, v| s.read_timeout_ms = v, "Longest silence of the provider before a call fails."),
+    number("max_retries", 0..=10, "2", |s, v| s.max_retries = v as u32, "Attempts after the first, on connection errors and on 408, 409, 429 and 5xx."),
+    number("max_retry_after_ms", 0..=DAY, "60000", |s, v| s.max_retry_after_ms = v,
+        "Longest wait the provider may ask for; beyond it the error is returned at once."),
+    number("max_in_flight", 1..=1_000_000, "10000", |s, v| s.max_in_flight = v as usize, "Calls under way at a time; above it `REVENIUM_E_BUSY`."),
+    number("max_response_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.max_response_bytes = v as usize,
+        "Largest reply, or largest single event of a stream."),
+    number("worker_threads", 1..=64, "2", |s, v| s.worker_threads = v as usize, "Threads that do the network's work."),
+    number("callback_threads", 1..=64, "1", |s, v| s.callback_threads = v as usize, "Threads that run the callbacks of `revenium_messages_start()`."),
+    number("flush_at_exit_ms", 0..=HOUR, "2000", |s, v| s.flush_at_exit_ms = v, "Most time that exit(3) waits for records to be delivered."),
+
+    // Delivery.
+    number("metering_timeout_ms", 1..=HOUR, "10000", |s, v| s.metering_timeout_ms = v, "Most time for one attempt to deliver a record.")
+        .env(&["REVENIUM_METERING_TIMEOUT_MS", "REVENIUM_METERING_TIMEOUT_SECONDS"]),
+    number("metering_max_retries", 0..=100, "2", |s, v| s.metering_max_retries = v as u32, "Attempts to deliver a record after the first, before it is put back."),
+    number("metering_workers", 1..=256, "32", |s, v| s.metering_workers = v as usize, "Records being delivered at a time."),
+    number("metering_queue_size", 1..=10_000_000, "20000", |s, v| s.metering_queue_size = v as usize, "Records held in memory.")
+        .env(&["REVENIUM_METERING_QUEUE_SIZE", "REVENIUM_BUFFER_MAX_SIZE"]),
+    number("metering_queue_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.metering_queue_bytes = v as usize, "Their size in bytes."),
+    text("spool_dir", "the path of a directory", "", |s, v| { s.spool_dir = Some(v.into()); true },
+        "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`. `\"\"` in the configuration: keep nothing on disk."),
+    number("spool_max_bytes", MIB..=1024 * GIB, "268435456", |s, v| s.spool_max_bytes = v, "Most space the spool takes."),
+    number("spool_max_age_s", 60..=366 * DAY / SECOND, "604800", |s, v| s.spool_max_age_s = v, "Age in seconds at which an undelivered record is given up."),
+    text("spool_sync", "`process` or `power`", "process",
+        |s, v| parse::choice(v, &[("process", SpoolSync::Process), ("power", SpoolSync::Power)], &mut s.spool_sync),
+        "What a record in the spool survives: the end of the process, or a power failure too (slower)."),
+
+    // Log.
+    text("log_level", "`DEBUG`, `INFO`, `WARN`, `ERROR` or `CRITICAL`", "WARN", |s, v| v.parse().map(|level| s.log_level = level).is_ok(),
+        "What is logged on standard error. Revenium's other middlewares default to `INFO`; a library is quiet in its host."),
+    flag("debug", "false", |s, v| s.debug = v, "Log everything, whatever `log_level` says."),
+
+    // Fields of the usage record that neither call nor scope give.
+    record("organization_name", "Record field.").env(&["REVENIUM_ORGANIZATION_NAME", "REVENIUM_ORGANIZATION_ID"]),
+    record("product_name", "Record field.").env(&["REVENIUM_PRODUCT_NAME", "REVENIUM_PRODUCT_ID"]),
+    record("environment", "Record field: `production`, `staging` and so on.").env(&["REVENIUM_ENVIRONMENT", "ENVIRONMENT", "DEPLOYMENT_ENV"]),
+    record("region", "Record field: where your program runs.")
+        .env(&["REVENIUM_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "AZURE_REGION", "GCP_REGION", "GOOGLE_CLOUD_REGION"]),
+    record("credential_alias", "Record field: a name for the credential, where no subscriber is given."),
+    record("trace_type", "Record field."),
+    record("trace_name", "Record field."),
+    record("ticket_id", "Record field."),
+    record("parent_transaction_id", "Record field."),
+    record("transaction_name", "Record field."),
+    record("retry_number", "Record field: your program's own attempt."),
+    record("agentic_job_id", "Record field."),
+    record("agentic_job_name", "Record field."),
+    record("agentic_job_type", "Record field."),
+    record("agentic_job_version", "Record field."),
+    record("skill_name", "Record field."),
+    record("skill_kind", "Record field."),
+    record("skill_source", "Record field."),
+    record("skill_plugin_name", "Record field."),
+    record("skill_marketplace_name", "Record field."),
+    record("skill_invocation_trigger", "Record field."),
+];
+
+/// README's table of settings.
+pub fn table_markdown() -> String {
+    let mut table =
+        String::from("| JSON key | Environment | Value | Default | Meaning |\n| --- | --- | --- | --- | --- |\n");
+    for setting in TABLE {
+        let env = setting.env_names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let default = if setting.default.is_empty() { "–".into() } else { format!("`{}`", setting.default) };
+        let (key, allowed, meaning) = (setting.key, setting.allowed(), setting.meaning);
+        let _ = writeln!(table, "| `{key}` | {env} | {allowed} | {default} | {meaning} |");
+    }
+    table
+}
+
+/// The known key most like `unknown`, if any is.
+pub(super) fn closest_key(unknown: &str) -> Option<&'static str> {
+    let unknown = unknown.to_ascii_lowercase();
+    let unknown = unknown.strip_prefix("revenium_").unwrap_or(&unknown);
+    let (distance, key) =
+        TABLE.iter().map(|setting| (strsim::osa_distance(unknown, setting.key), setting.key)).min()?;
+    (distance <= key.len() / 2).then_some(key)
+}
