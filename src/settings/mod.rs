@@ -121,7 +121,17 @@ pub struct Settings {
     /// Fields of the usage record by their JSON keys, only those that are set, unchecked.
     pub record_fields: Vec<(&'static str, String)>,
 
-    shown: Map<String, Json>,
+    shown: Shown,
+}
+
+/// The settings as people may see them. Follows from the other fields, so comparisons pass over it.
+#[derive(Clone, Default)]
+struct Shown(Map<String, Json>);
+
+impl PartialEq for Shown {
+    fn eq(&self, _: &Shown) -> bool {
+        true
+    }
 }
 
 impl Settings {
@@ -160,11 +170,12 @@ impl Settings {
     /// Every setting by its JSON key as it was read, for people: a secret shows as whether it is set, addresses and
     /// the like are redacted, null is unset.
     pub fn in_force(&self) -> &Map<String, Json> {
-        &self.shown
+        &self.shown.0
     }
 
-    /// Take `value` if it is in range.
-    fn take(&mut self, setting: &Setting, value: Value) -> bool {
+    /// Take `value` if it could be read and is in range.
+    fn take(&mut self, setting: &Setting, value: Option<Value>) -> bool {
+        let Some(value) = value else { return false };
         let taken = match (&setting.kind, &value) {
             // "None" where there must be something is the default, which is there already.
             (_, Value::Text(text)) if text.is_empty() && !setting.default.is_empty() => return true,
@@ -184,7 +195,7 @@ impl Settings {
             _ => false,
         };
         if taken {
-            self.shown.insert(setting.key.into(), setting.show(&value));
+            self.shown.0.insert(setting.key.into(), setting.show(&value));
         }
         taken
     }
@@ -192,7 +203,7 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.shown).finish()
+        f.debug_map().entries(&self.shown.0).finish()
     }
 }
 
@@ -227,19 +238,19 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn read(&mut self, setting: &Setting) -> Result<()> {
-        self.settings.shown.insert(setting.key.into(), if setting.secret { Json::Bool(false) } else { Json::Null });
+        self.settings.shown.0.insert(setting.key.into(), if setting.secret { Json::Bool(false) } else { Json::Null });
         if !setting.default.is_empty() {
             let default = Value::from_environment(&setting.kind, "", setting.default);
-            let _ = default.is_some_and(|default| self.settings.take(setting, default));
+            self.settings.take(setting, default);
         }
         if let Some(raw) = self.config.get(setting.key) {
             let value = Value::from_config(&setting.kind, raw);
-            if !value.is_some_and(|value| self.settings.take(setting, value)) {
+            if !self.settings.take(setting, value) {
                 return Err(Error::new(Code::Config, format!("{} must be {}", setting.key, setting.allowed())));
             }
-        } else if let Some((name, text)) = self.from_environment(setting) {
+        } else if let Some((name, text)) = self.find_in_environment(setting) {
             let value = Value::from_environment(&setting.kind, &name, &text);
-            if !value.is_some_and(|value| self.settings.take(setting, value)) {
+            if !self.settings.take(setting, value) {
                 self.warnings.push(format!("{name} is ignored: it must be {}", setting.allowed()));
             }
         }
@@ -247,7 +258,7 @@ impl Loader<'_> {
     }
 
     /// The first variable of `setting` that is not blank.
-    fn from_environment(&self, setting: &Setting) -> Option<(String, String)> {
+    fn find_in_environment(&self, setting: &Setting) -> Option<(String, String)> {
         let trimmed = |text: String| parse::some(text.trim());
         setting.env_names().into_iter().find_map(|name| {
             let text = (self.env)(&name).and_then(trimmed);
@@ -274,14 +285,14 @@ impl Loader<'_> {
         if settings.debug {
             settings.log_level = Level::Debug;
         }
-        settings.shown.insert("log_level".into(), settings.log_level.name().into());
+        settings.shown.0.insert("log_level".into(), settings.log_level.name().into());
 
         let configured = |key| self.config.contains_key(key);
         if let Key::Set(_) = settings.anthropic_auth_token {
             if configured("anthropic_auth_token") && !configured("anthropic_api_key") {
                 // Explicit: a key in the environment, now or later, does not win over it.
                 settings.anthropic_api_key = Key::Off;
-                settings.shown.insert("anthropic_api_key".into(), Json::Bool(false));
+                settings.shown.0.insert("anthropic_api_key".into(), Json::Bool(false));
             } else if let Key::Set(_) = settings.anthropic_api_key {
                 self.warnings.push("the Anthropic auth token is ignored: there is an API key too, which wins".into());
             }
@@ -289,3 +300,6 @@ impl Loader<'_> {
         (self.settings, self.warnings)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,7 +142,8 @@ const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 const KIB: u64 = 1024;
-const GIB: u64 = 1 << 30;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
 
 /// Every setting. `env_file` comes first because the others may stand in that file.
 #[rustfmt::skip] // A table is read by its columns.
@@ -191,7 +192,7 @@ pub(super) static TABLE: &[Setting] = &[
     flag("bedrock_disable", "false", |s, v| s.bedrock_disable = v, "Never use Bedrock."),
     flag("bedrock_fallback", "true", |s, v| s.bedrock_fallback = v,
         "Ask Anthropic directly when Bedrock fails before the first event and there is an Anthropic credential."),
-    text("bedrock_region_prefix", "letters, digits and hyphens, such as `us`, `eu` or `global`", "",
+    text("bedrock_region_prefix", "lower-case letters, digits and hyphens, such as `us`, `eu` or `global`", "",
         |s, v| parse::region(v.trim_end_matches('.'), &mut s.bedrock_region_prefix),
         "Put before Bedrock model ids that have no such prefix."),
     structure("bedrock_model_map", "a JSON object whose values are text", "{}",
@@ -224,7 +225,7 @@ pub(super) static TABLE: &[Setting] = &[
     number("metering_queue_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.metering_queue_bytes = v as usize, "Their size in bytes."),
     text("spool_dir", "the path of a directory", "", |s, v| { s.spool_dir = Some(v.into()); true },
         "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`. `\"\"` in the configuration: keep nothing on disk."),
-    number("spool_max_bytes", GIB / KIB..=1024 * GIB, "268435456", |s, v| s.spool_max_bytes = v, "Most space the spool takes."),
+    number("spool_max_bytes", MIB..=1024 * GIB, "268435456", |s, v| s.spool_max_bytes = v, "Most space the spool takes."),
     number("spool_max_age_s", 60..=366 * DAY / SECOND, "604800", |s, v| s.spool_max_age_s = v, "Age in seconds at which an undelivered record is given up."),
     text("spool_sync", "`process` or `power`", "process",
         |s, v| parse::choice(v, &[("process", SpoolSync::Process), ("power", SpoolSync::Power)], &mut s.spool_sync),
@@ -236,28 +237,28 @@ pub(super) static TABLE: &[Setting] = &[
     flag("debug", "false", |s, v| s.debug = v, "Log everything, whatever `log_level` says."),
 
     // Fields of the usage record that neither call nor scope give.
-    record("organization_name", "Record field.").env(&["REVENIUM_ORGANIZATION_NAME", "REVENIUM_ORGANIZATION_ID"]),
-    record("product_name", "Record field.").env(&["REVENIUM_PRODUCT_NAME", "REVENIUM_PRODUCT_ID"]),
-    record("environment", "Record field: `production`, `staging` and so on.").env(&["REVENIUM_ENVIRONMENT", "ENVIRONMENT", "DEPLOYMENT_ENV"]),
-    record("region", "Record field: where your program runs.")
+    record("organization_name", "Default for this field of the usage metadata.").env(&["REVENIUM_ORGANIZATION_NAME", "REVENIUM_ORGANIZATION_ID"]),
+    record("product_name", "Default for this field of the usage metadata.").env(&["REVENIUM_PRODUCT_NAME", "REVENIUM_PRODUCT_ID"]),
+    record("environment", "Default for this field of the usage metadata: `production`, `staging` and so on.").env(&["REVENIUM_ENVIRONMENT", "ENVIRONMENT", "DEPLOYMENT_ENV"]),
+    record("region", "Default for this field of the usage metadata: where your program runs.")
         .env(&["REVENIUM_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "AZURE_REGION", "GCP_REGION", "GOOGLE_CLOUD_REGION"]),
-    record("credential_alias", "Record field: a name for the credential, where no subscriber is given."),
-    record("trace_type", "Record field."),
-    record("trace_name", "Record field."),
-    record("ticket_id", "Record field."),
-    record("parent_transaction_id", "Record field."),
-    record("transaction_name", "Record field."),
-    record("retry_number", "Record field: your program's own attempt."),
-    record("agentic_job_id", "Record field."),
-    record("agentic_job_name", "Record field."),
-    record("agentic_job_type", "Record field."),
-    record("agentic_job_version", "Record field."),
-    record("skill_name", "Record field."),
-    record("skill_kind", "Record field."),
-    record("skill_source", "Record field."),
-    record("skill_plugin_name", "Record field."),
-    record("skill_marketplace_name", "Record field."),
-    record("skill_invocation_trigger", "Record field."),
+    record("credential_alias", "Default for this field of the usage metadata: a name for the credential, where no subscriber is given."),
+    record("trace_type", "Default for this field of the usage metadata."),
+    record("trace_name", "Default for this field of the usage metadata."),
+    record("ticket_id", "Default for this field of the usage metadata."),
+    record("parent_transaction_id", "Default for this field of the usage metadata."),
+    record("transaction_name", "Default for this field of the usage metadata."),
+    record("retry_number", "Default for this field of the usage metadata: your program's own attempt."),
+    record("agentic_job_id", "Default for this field of the usage metadata."),
+    record("agentic_job_name", "Default for this field of the usage metadata."),
+    record("agentic_job_type", "Default for this field of the usage metadata."),
+    record("agentic_job_version", "Default for this field of the usage metadata."),
+    record("skill_name", "Default for this field of the usage metadata."),
+    record("skill_kind", "Default for this field of the usage metadata."),
+    record("skill_source", "Default for this field of the usage metadata."),
+    record("skill_plugin_name", "Default for this field of the usage metadata."),
+    record("skill_marketplace_name", "Default for this field of the usage metadata."),
+    record("skill_invocation_trigger", "Default for this field of the usage metadata."),
 ];
 
 /// README's table of settings.
