@@ -221,7 +221,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
 
 /// A reply that came whole, or one that is put together in the progress's reader.
 enum Arrived {
-    Whole(Vec<u8>, Summary),
+    Whole(Vec<u8>, Box<Summary>),
     Streamed,
 }
 
@@ -299,7 +299,7 @@ async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arri
         body.extend_from_slice(&chunk);
     }
     match Summary::of(&body) {
-        Ok(summary) => Ok(Arrived::Whole(body, summary)),
+        Ok(summary) => Ok(Arrived::Whole(body, Box::new(summary))),
         Err(error) => {
             Err(error.with_http(crate::error::HttpError { status: reply.head.status, body, retry_after_ms: None }))
         }
@@ -360,7 +360,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         },
     });
     let summary = match &ended {
-        Ok((_, Some(summary))) => Some(summary),
+        Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.started()).map(|message| message.summary()),
     };
     let transaction_id = record(engine, job, &progress, duration, summary, ended.as_ref().err());
@@ -375,7 +375,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         metered: job.metered,
     };
     match (ended, message) {
-        (Ok((json, Some(summary))), _) => Outcome::reply(json, summary, facts),
+        (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),
         (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
         (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
         (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),

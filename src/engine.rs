@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 
-static CORE: PerProcess<Core> = PerProcess::new();
+static CORE: PerProcess<Core> = PerProcess::empty();
 
 /// This process's state. A forked child gets one of its own, running with the parent's settings.
 pub fn core() -> &'static Core {
@@ -55,7 +55,7 @@ impl Core {
     fn new(inherited: Option<Arc<Settings>>) -> Core {
         let engine = inherited.as_ref().and_then(|settings| Engine::new(settings.clone()).ok());
         Core {
-            registry: Registry::new(),
+            registry: Registry::default(),
             phase: RwLock::new(engine.map_or(Phase::Fresh, |engine| {
                 engine.inits.store(1, Ordering::SeqCst);
                 Phase::Running(engine)

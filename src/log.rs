@@ -33,6 +33,10 @@ pub enum Level {
 }
 
 impl Level {
+    pub fn of_number(number: i32) -> Option<Level> {
+        [Level::Error, Level::Warn, Level::Info, Level::Debug].into_iter().find(|level| *level as i32 == number)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Level::Error => "ERROR",

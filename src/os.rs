@@ -32,7 +32,7 @@ struct Slot<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         PerProcess { slot: AtomicPtr::new(std::ptr::null_mut()) }
     }
 

@@ -28,11 +28,13 @@ pub struct Registry {
     shards: [Mutex<HashMap<u64, Object>>; 16],
 }
 
-impl Registry {
-    pub fn new() -> Self {
+impl Default for Registry {
+    fn default() -> Self {
         Registry { floor: NEXT.load(Ordering::SeqCst), shards: Default::default() }
     }
+}
 
+impl Registry {
     pub fn next_number() -> u64 {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
