@@ -398,6 +398,10 @@ impl Engine {
         self.delivery.get().map(|delivery| delivery.counts()).unwrap_or_default()
     }
 
+    pub fn records_pending(&self) -> usize {
+        self.delivery.get().map_or(0, |delivery| delivery.pending())
+    }
+
     /// False: the deadline came first.
     pub fn flush(&self, deadline: Instant) -> bool {
         self.delivery.get().is_none_or(|delivery| delivery.flush(deadline))
