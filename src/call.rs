@@ -118,7 +118,9 @@ impl Call {
         let cell = if self.head.get().is_some() { &self.info_answered } else { &self.info_waiting };
         cell.get_or_init(|| {
             let attempts = self.attempts.load(Ordering::Relaxed);
-            let facts = Facts { head: self.head.get().cloned(), attempts, metered: self.metered, ..Facts::default() };
+            let head = self.head.get().cloned();
+            let provider = head.as_ref().map(|head| head.provider);
+            let facts = Facts { provider, head, attempts, metered: self.metered, ..Facts::default() };
             Text::new(info_json(None, &facts, None))
         })
     }
@@ -219,6 +221,14 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         () = deadline => Err(Error::new(Code::Timeout, "The call took longer than its timeout.")),
     };
     let outcome = settle(engine, &job, progress, ended);
+    log::debug!(
+        "call {}: {} after {} ms and {} attempts, {}",
+        call.number,
+        outcome.code.name(),
+        outcome.facts.duration.as_millis(),
+        outcome.facts.attempts,
+        if job.metered { "metered" } else { "not metered" }
+    );
     if job.metered && engine.records_pending() <= 1 {
         // Nothing else is to be sent: let the record out first. It costs the call a turn or two of the scheduler.
         for _ in 0..LEAVE_FIRST {
@@ -376,6 +386,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     };
     let transaction_id = record(engine, job, &progress, duration, summary, ended.as_ref().err());
     let facts = Facts {
+        provider: Some(job.prepared.provider()),
         head: progress.head,
         model: summary.and_then(|summary| summary.model.clone()),
         stop_reason: summary.and_then(|summary| summary.stop_reason.clone()),

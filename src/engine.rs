@@ -201,6 +201,8 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+const MAX_LOOKUP_THREADS: usize = 4;
+
 /// One run of the library, from start to shutdown.
 pub struct Engine {
     pub settings: Arc<Settings>,
@@ -283,6 +285,8 @@ impl Engine {
                 runtime::Builder::new_multi_thread()
                     .worker_threads(self.settings.worker_threads)
                     .thread_name("revenium-io")
+                    // They look up host names, nothing else.
+                    .max_blocking_threads(MAX_LOOKUP_THREADS)
                     .enable_io()
                     .enable_time()
                     .build()

@@ -1,7 +1,7 @@
 //! How one call ended, or why something failed: what a result handle stands for.
 
 use crate::error::{Code, Error};
-use crate::provider::Head;
+use crate::provider::{Head, Provider};
 use crate::stream::{Message, Summary, text_of};
 use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ impl Text {
 /// What `info` tells beside the reply.
 #[derive(Default)]
 pub struct Facts {
+    /// Who answered, or was asked last.
+    pub provider: Option<Provider>,
     pub head: Option<Arc<Head>>,
     pub model: Option<String>,
     pub stop_reason: Option<String>,
@@ -150,9 +152,11 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
         set("code", Value::String(code.name().to_owned()));
         set("duration_ms", millis(facts.duration).into());
     }
+    if let Some(provider) = facts.provider {
+        set("provider", provider.name().into());
+    }
     if let Some(head) = &facts.head {
         set("http_status", head.status.into());
-        set("provider", head.provider.name().into());
         set("headers", head.headers_json());
         if !head.request_id.is_empty() {
             set("request_id", head.request_id.clone().into());
