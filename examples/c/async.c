@@ -6,7 +6,7 @@
 
 #include "example.h"
 
-enum { CALLS = 3 };
+enum { CALLS = 3, STREAMED = 1, CANCELLED = 2 }; /* the queue's calls, by their tags */
 
 #define QUESTION(text) "model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": text}]
 
@@ -39,14 +39,14 @@ static void with_callbacks(void) {
   };
   revenium_call calls[CALLS];
   for (int i = 0; i < CALLS; i++)
-    check(revenium_messages_start(requests[i], REVENIUM_NTS, REVENIUM_SCOPE_NONE, NULL, on_done, NULL, &calls[i]), calls[i]);
+    check(revenium_messages_start(requests[i], REVENIUM_NTS, REVENIUM_SCOPE_NONE, NULL, on_done, NULL, &calls[i]), &calls[i]);
 
   pthread_mutex_lock(&lock);
   while (running > 0) pthread_cond_wait(&changed, &lock);
   pthread_mutex_unlock(&lock);
 
   for (int i = 0; i < CALLS; i++) {
-    check(revenium_result_code(calls[i]), calls[i]);
+    check(revenium_result_code(calls[i]), &calls[i]);
     print_result(i + 1, calls[i]);
     revenium_release(calls[i]);
   }
@@ -54,22 +54,24 @@ static void with_callbacks(void) {
 
 /* ---- completion queue ---- */
 
-/* Reads every frame that is there. Returns how many calls have ended. */
+/* Reads every frame that is there, and returns how many calls have ended. */
 static int drain(revenium_queue queue, int deltas[CALLS]) {
   static uint64_t buffer[8192]; /* of 64-bit words, because frames are aligned to 8 */
   size_t used;
+  int32_t code;
   int ended = 0;
-  while (revenium_queue_read(queue, buffer, sizeof buffer, 0, &used) == REVENIUM_OK) {
-    const char *at = (const char *)buffer, *end = at + used;
-    for (const revenium_frame *frame; at < end; at += frame->size) {
-      frame = (const revenium_frame *)(const void *)at;
+  while ((code = revenium_queue_read(queue, buffer, sizeof buffer, 0, &used)) == REVENIUM_OK) {
+    for (size_t at = 0; at < used;) {
+      const revenium_frame *frame = (const void *)((const char *)buffer + at);
       if (frame->frame == REVENIUM_FRAME_RESULT) ended++;
       if (frame->frame == REVENIUM_FRAME_EVENT && frame->code == REVENIUM_EVENT_CONTENT_BLOCK_DELTA) {
         deltas[frame->tag]++;
-        if (frame->tag == 2) check(revenium_call_cancel(frame->call), 0);
+        if (frame->tag == CANCELLED) check(revenium_call_cancel(frame->call), NULL);
       }
+      at += frame->size;
     }
   }
+  check(code, NULL); /* REVENIUM_EMPTY is no error */
   return ended;
 }
 
@@ -83,10 +85,10 @@ static void with_a_queue(void) {
   revenium_queue queue;
   revenium_call calls[CALLS];
   int wake, deltas[CALLS] = {0};
-  check(revenium_queue_new(&queue), 0);
-  check(revenium_queue_wake_fd(queue, &wake), 0);
+  check(revenium_queue_new(&queue), NULL);
+  check(revenium_queue_wake_fd(queue, &wake), NULL);
   for (int i = 0; i < CALLS; i++)
-    check(revenium_messages_submit(requests[i], REVENIUM_NTS, REVENIUM_SCOPE_NONE, queue, (uint64_t)i, &calls[i]), calls[i]);
+    check(revenium_messages_submit(requests[i], REVENIUM_NTS, REVENIUM_SCOPE_NONE, queue, (uint64_t)i, &calls[i]), &calls[i]);
 
   for (int ended = 0; ended < CALLS;) {
     struct pollfd readable = {.fd = wake, .events = POLLIN};
@@ -100,7 +102,7 @@ static void with_a_queue(void) {
     print_result(i + 1, calls[i]);
     revenium_release(calls[i]);
   }
-  printf("call 2 came %s\n", deltas[1] > 1 ? "in pieces" : "in one piece");
+  printf("call %d came %s\n", STREAMED + 1, deltas[STREAMED] > 1 ? "in pieces" : "in one piece");
   revenium_release(queue);
   close(wake);
 }

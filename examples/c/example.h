@@ -16,17 +16,17 @@
 #define JSON(...) JSON_TEXT(__VA_ARGS__)
 #define JSON_TEXT(...) #__VA_ARGS__
 
-/* Ends the program unless `code` is a success. `result` says why it is not; 0 if there is none. */
-static inline void check(int32_t code, revenium_result result) {
+/* Ends the program unless `code` is a success. `result` says why it is not; NULL if there is none. */
+static inline void check(int32_t code, const revenium_result *result) {
   if (code >= REVENIUM_OK) return;
-  const char *message = revenium_result_message(result, NULL);
+  const char *message = result != NULL ? revenium_result_message(*result, NULL) : NULL;
   fprintf(stderr, "%s: %s\n", revenium_code_name(code), message != NULL ? message : "");
   exit(1);
 }
 
 static inline revenium_usage usage_of(revenium_result result) {
   revenium_usage usage = {.struct_size = sizeof usage};
-  check(revenium_result_usage(result, &usage), 0);
+  check(revenium_result_usage(result, &usage), NULL);
   return usage;
 }
 

@@ -4,7 +4,9 @@
 
 #include <revenium.h>
 
+#ifndef MODEL
 #define MODEL "claude-sonnet-5-5"
+#endif
 
 int main(void) {
   const char *request = "{\"model\": \"" MODEL "\", \"max_tokens\": 100,"

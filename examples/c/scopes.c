@@ -3,13 +3,13 @@
 
 static revenium_scope scope_new(revenium_scope parent, const char *metadata, uint32_t flags) {
   revenium_scope scope;
-  check(revenium_scope_new(parent, metadata, metadata != NULL ? REVENIUM_NTS : 0, flags, &scope), 0);
+  check(revenium_scope_new(parent, metadata, metadata != NULL ? REVENIUM_NTS : 0, flags, &scope), NULL);
   return scope;
 }
 
 static void ask(const char *request, revenium_scope scope) {
   revenium_result result;
-  check(revenium_messages_create(request, REVENIUM_NTS, scope, &result), result);
+  check(revenium_messages_create(request, REVENIUM_NTS, scope, &result), &result);
   printf("%s (%s)\n", revenium_result_text(result, NULL), usage_of(result).metered ? "metered" : "not metered");
   revenium_release(result);
 }
@@ -19,7 +19,7 @@ static void ask(const char *request, revenium_scope scope) {
 int main(void) {
   /* Selective metering: only calls in a marked scope are metered. Without it every call is. */
   revenium_result detail;
-  check(revenium_init(JSON({"selective_metering": true}), REVENIUM_NTS, &detail), detail);
+  check(revenium_init(JSON({"selective_metering": true}), REVENIUM_NTS, &detail), &detail);
 
   /* A scope is a value: made once, handed to any call on any thread. The mark is inherited. */
   revenium_scope customer = scope_new(REVENIUM_SCOPE_NONE, JSON({"organizationName": "Acme", "productName": "Support Desk"}),
@@ -32,13 +32,13 @@ int main(void) {
   ask(JSON({QUESTION("With a task type of its own."), "usage_metadata": {"taskType": "translate"}}), agent);
 
   /* Code that cannot pass a scope along finds the one that its thread has pushed. */
-  check(revenium_scope_push(agent), 0);
+  check(revenium_scope_push(agent), NULL);
   ask(JSON({QUESTION("In the scope of this thread.")}), REVENIUM_SCOPE_THREAD);
   revenium_scope trace = scope_new(REVENIUM_SCOPE_THREAD, JSON({"traceId": "trace-9f2c"}), 0);
-  check(revenium_scope_push(trace), 0);
+  check(revenium_scope_push(trace), NULL);
   ask(JSON({QUESTION("In a scope pushed over it.")}), REVENIUM_SCOPE_THREAD);
-  check(revenium_scope_pop(trace), 0);
-  check(revenium_scope_pop(agent), 0);
+  check(revenium_scope_pop(trace), NULL);
+  check(revenium_scope_pop(agent), NULL);
 
   /* Outside of every scope nothing is marked, unless the call is. */
   ask(JSON({QUESTION("In no scope.")}), REVENIUM_SCOPE_THREAD);

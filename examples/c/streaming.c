@@ -20,7 +20,7 @@ int main(void) {
   revenium_result result;
   int32_t code = revenium_messages_stream(request, REVENIUM_NTS, REVENIUM_SCOPE_NONE, print_text, NULL, &result);
   printf("\n");
-  check(code, result);
+  check(code, &result);
   revenium_usage usage = usage_of(result);
   printf("%" PRId64 " input tokens, %" PRId64 " output tokens\n", usage.input_tokens, usage.output_tokens);
   revenium_release(result);
