@@ -1,6 +1,7 @@
 #!/bin/sh
 # install.sh: installs into an empty place, builds programs against it as users do, runs them, and uninstalls.
 set -eu
+export CARGO_TERM_QUIET=true
 
 cd "$(dirname -- "$0")/.."
 tests/need.sh pkg-config pkg-config

@@ -1,5 +1,6 @@
 # What a C project needs: the header, both libraries, and what pkg-config and CMake ask for.
 # `make install PREFIX=/opt/revenium`; DESTDIR stands before every path that is written to, but in no file.
+# Where root has no cargo: `make install DESTDIR=stage` and copy, or `sudo make install CARGO=true` after a build.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib

@@ -79,8 +79,7 @@ static void with_a_queue(void) {
   static const char *requests[CALLS] = {
     JSON({QUESTION("Into the queue, whole.")}),
     JSON({QUESTION("Into the queue, piece by piece."), "stream": true}),
-    JSON({QUESTION("Count from one to a hundred, in words, and never mind that nobody will hear the end of it, "
-                   "because this call is cancelled as soon as the first piece of its reply has come."), "stream": true}),
+    JSON({QUESTION("Count from one to fifty in words. The end of it will reach nobody."), "stream": true}),
   };
   revenium_queue queue;
   revenium_call calls[CALLS];
