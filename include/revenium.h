@@ -397,6 +397,36 @@ typedef struct revenium_usage {
 
 typedef void (*revenium_log_fn)(void *user, int32_t level, const char *text, size_t text_len);
 
+/**
+ * What revenium_queue_read() writes before each body, in host byte order.
+ */
+typedef struct revenium_frame {
+  /**
+   * From this frame to the next, a multiple of 8.
+   */
+  uint32_t size;
+  /**
+   * Bytes of body after this header; a NUL follows them.
+   */
+  uint32_t body_size;
+  /**
+   * 0 for LOG and METERING.
+   */
+  revenium_call call;
+  /**
+   * What revenium_messages_submit() was given.
+   */
+  uint64_t tag;
+  /**
+   * REVENIUM_FRAME_*
+   */
+  int32_t frame;
+  /**
+   * EVENT: REVENIUM_EVENT_*; RESULT: the code; LOG: level; HEAD: the HTTP status; METERING: the HTTP status or 0.
+   */
+  int32_t code;
+} revenium_frame;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus

@@ -1,0 +1,53 @@
+# What can be done here; `make help` lists it.
+
+CARGO ?= cargo
+TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+CFLAGS ?= -O1 -g
+# Each runs tests/LANGUAGE.sh, where there is one.
+LANGUAGES ?= cpp go node
+
+DEBUG := $(TARGET)/debug
+C_EXAMPLES := $(patsubst %.c,out/%,$(wildcard examples/c/*.c))
+
+.PHONY: help build examples demo test check bench install uninstall clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk -F '  ' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+build: ## the library and the sandbox, for development
+	$(CARGO) build --workspace
+	ln -sf librevenium.so $(DEBUG)/librevenium.so.1
+
+examples: $(C_EXAMPLES) ## the example programs, into out/examples
+
+demo: examples ## run the examples against the sandbox and show what was metered
+	tests/demo.sh
+
+test: check build examples ## everything
+	$(CARGO) test --workspace
+	tests/c/run.sh
+	tests/demo.sh
+	tests/install.sh
+	set -e; for language in $(LANGUAGES); do \
+	    if [ -e tests/$$language.sh ]; then tests/$$language.sh; fi; done
+
+check: ## format, lints and the fast tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace --lib
+
+bench: ## the benchmarks
+	$(CARGO) bench
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf out
+
+out/examples/c/%: examples/c/%.c examples/c/example.h include/revenium.h | build
+	@mkdir -p $(@D)
+	$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -pedantic -Werror $(CFLAGS) -Iinclude $< -o $@ \
+	    -L$(DEBUG) -lrevenium -Wl,-rpath,$(abspath $(DEBUG)) -pthread
+
+# install, uninstall
+include bindings/c/install.mk

@@ -1,0 +1,38 @@
+# What a C project needs: the header, both libraries, and what pkg-config and CMake ask for.
+# `make install PREFIX=/opt/revenium`; DESTDIR stands before every path that is written to, but in no file.
+# Where root has no cargo: `make install DESTDIR=stage` and copy, or `sudo make install CARGO=true` after a build.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PROFILE ?= release
+INSTALL ?= install
+
+VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+SONAME = librevenium.so.$(shell sed -n 's/^.define REVENIUM_ABI_VERSION //p' include/revenium.h)
+BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+CMAKEDIR := $(LIBDIR)/cmake/revenium
+
+# The installed tree may be moved as a whole: its files name each other by relative paths.
+relative = $(shell realpath -m --relative-to=$(2) $(1))
+fill = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@SONAME@|$(SONAME)|g' \
+    -e 's|@PREFIX_FROM_PC@|$(call relative,$(PREFIX),$(LIBDIR)/pkgconfig)|g' \
+    -e 's|@PREFIX_FROM_CMAKE@|$(call relative,$(PREFIX),$(CMAKEDIR))|g' \
+    -e 's|@LIBDIR@|$(call relative,$(LIBDIR),$(PREFIX))|g' -e 's|@INCLUDEDIR@|$(call relative,$(INCLUDEDIR),$(PREFIX))|g'
+
+install: ## header, libraries, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
+	$(CARGO) build --package revenium --lib --profile $(PROFILE)
+	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
+	$(INSTALL) -m 644 include/revenium.h $(wildcard bindings/cpp/*.hpp) $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 755 $(BUILT)/librevenium.so $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
+	ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
+	$(INSTALL) -m 644 $(BUILT)/librevenium.a $(DESTDIR)$(LIBDIR)
+	$(fill) bindings/c/revenium.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/revenium.pc
+	for file in revenium-config revenium-config-version; do \
+	    $(fill) bindings/c/$$file.cmake.in >$(DESTDIR)$(CMAKEDIR)/$$file.cmake || exit 1; done
+
+uninstall: ## the same files, gone
+	rm -f $(DESTDIR)$(INCLUDEDIR)/revenium.h $(addprefix $(DESTDIR)$(INCLUDEDIR)/,$(notdir $(wildcard bindings/cpp/*.hpp)))
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,librevenium.so.$(VERSION) $(SONAME) librevenium.so librevenium.a pkgconfig/revenium.pc)
+	rm -rf $(DESTDIR)$(CMAKEDIR)

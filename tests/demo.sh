@@ -1,0 +1,58 @@
+#!/bin/sh
+# demo.sh: runs the examples of every language beside a sandbox, then shows the records that arrived.
+# Fails unless each example printed what examples/expected says and each metered call gave one record.
+#
+# A language takes part by an executable examples/LANGUAGE/run, which gets the name of an example.
+set -eu
+
+cd "$(dirname -- "$0")/.."
+if [ -z "${SANDBOX_URL:-}" ]; then
+    # With a pause between the pieces of a stream one sees them come, and a call can be cancelled half way.
+    exec env SANDBOX_OPTIONS='--fail anthropic:gap_ms=20' tests/with_sandbox.sh "$0"
+fi
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+unmetered=0
+
+complain() {
+    echo "demo: $*" >&2
+    touch "$scratch/failed"
+}
+
+run() {
+    printf '\n---- %s: %s\n\n' "$1" "$2"
+    { "examples/$1/run" "$2" || complain "$1/$2 failed"; } | tee "$scratch/output" |
+        if [ "$2" = status ]; then sed '/^  "settings": {$/,$ { s/^  "settings": {$/&.../p; d; }'; else cat; fi
+    # What follows in braces differs from machine to machine.
+    if ! sed '/^{$/,$d' "$scratch/output" | diff -u "examples/expected/$2.txt" - >&2; then
+        complain "$1/$2 did not print what examples/expected/$2.txt says"
+    fi
+    unmetered=$((unmetered + $(grep -c '(not metered)$' "$scratch/output" || true)))
+}
+
+for language in c cpp go node; do
+    [ -x "examples/$language/run" ] || continue
+    for example in getting_started metadata streaming scopes async status; do
+        run "$language" "$example"
+    done
+done
+
+printf '\n---- what Revenium got\n\n'
+python3 - "$unmetered" <<'PYTHON' || complain 'a record is missing, or there is one too many'
+import json, os, sys, textwrap, urllib.request
+
+def get(path):
+    with urllib.request.urlopen(os.environ["SANDBOX_URL"] + path) as answer:
+        return answer.read().decode()
+
+print(get("/sandbox/table"))
+bodies = [record["body"] for record in json.loads(get("/sandbox/records"))]
+if bodies:
+    print("The one with the most to say:\n")
+    print(textwrap.fill(json.dumps(max(bodies, key=len)), 110, initial_indent="  ", subsequent_indent="  "))
+calls, unmetered = json.loads(get("/sandbox/stats"))["requests"], int(sys.argv[1])
+print(f"\n{calls} calls were made, {unmetered} of them unmetered on purpose; {len(bodies)} records arrived.")
+sys.exit(calls - unmetered != len(bodies))
+PYTHON
+[ ! -e "$scratch/failed" ]
