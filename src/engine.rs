@@ -11,6 +11,7 @@ use crate::provider::{Prepared, anthropic};
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::{Object, Registry};
 use crate::request::{Request, Streaming};
+use crate::runtime::Runtime;
 use crate::scope::Scope;
 use crate::settings::{ProviderChoice, Settings};
 use crate::sink::Sink;
@@ -21,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Handle;
 
 static CORE: PerProcess<Core> = PerProcess::empty();
 
@@ -201,8 +202,6 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-const MAX_LOOKUP_THREADS: usize = 4;
-
 /// One run of the library, from start to shutdown.
 pub struct Engine {
     pub settings: Arc<Settings>,
@@ -214,7 +213,7 @@ pub struct Engine {
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
     http: OnceCell<reqwest::Client>,
-    handle: OnceCell<runtime::Handle>,
+    handle: OnceCell<Handle>,
     runtime: Mutex<Option<Runtime>>,
     /// There is one as soon as there is a key.
     delivery: OnceCell<Arc<Delivery>>,
@@ -279,20 +278,9 @@ impl Engine {
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
-    fn runtime(&self) -> Result<&runtime::Handle> {
+    fn runtime(&self) -> Result<&Handle> {
         self.handle.get_or_try_init(|| {
-            let built = os::with_signals_blocked(|| {
-                runtime::Builder::new_multi_thread()
-                    .worker_threads(self.settings.worker_threads)
-                    .thread_name("revenium-io")
-                    // They look up host names, nothing else.
-                    .max_blocking_threads(MAX_LOOKUP_THREADS)
-                    .enable_io()
-                    .enable_time()
-                    .build()
-            });
-            let runtime =
-                built.map_err(|fault| Error::new(Code::Internal, format!("No threads could be started: {fault}.")))?;
+            let runtime = Runtime::start(self.settings.worker_threads)?;
             let handle = runtime.handle().clone();
             *self.runtime.lock() = Some(runtime);
             flush_at_exit();
@@ -462,8 +450,7 @@ impl Engine {
         let flushed = self.flush(deadline);
         let left = self.delivery.get().map_or(0, |delivery| delivery.stop());
         if let Some(runtime) = self.runtime.lock().take() {
-            // Does not wait: a name lookup that hangs must not hold up the host.
-            runtime.shutdown_background();
+            runtime.stop();
         }
         if flushed && left == 0 {
             return Ok(());

@@ -46,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("settings", &[]),
     ("http", &[]),
     ("retry", &[]),
+    ("runtime", &[]),
     ("error", &[]),
     ("log", &[]),
     ("os", &[]),
