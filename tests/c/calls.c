@@ -13,10 +13,10 @@
 /* What every reader gives for a successful reply to REQUEST(). */
 static void check_reply(revenium_result result) {
   static const char *const facts[] = {
-      "\"code\":",        "\"http_status\":200", "\"request_id\":\"req_sandbox_", "\"retry_after_ms\":",
-      "\"provider\":",    "\"model\":",          "\"stop_reason\":\"end_turn\"",  "\"transaction_id\":\"msg_sandbox_",
-      "\"duration_ms\":", "\"attempts\":1",      "\"time_to_first_token_ms\":",   "\"metered\":true",
-      "\"headers\":{"};
+      "\"code\":\"REVENIUM_OK\"",       "\"http_status\":200",  "\"request_id\":\"req_sandbox_",
+      "\"provider\":\"anthropic\"",     "\"model\":\"claude-", "\"stop_reason\":\"end_turn\"",
+      "\"transaction_id\":\"msg_sandbox_", "\"duration_ms\":",     "\"attempts\":1",
+      "\"metered\":true",               "\"headers\":{"};
   revenium_usage usage = {.struct_size = sizeof usage};
   size_t len;
   const char *json = revenium_result_json(result, &len);
@@ -144,6 +144,7 @@ static void stream(void) {
   /* message_start, content_block_start, ping, a delta for each word, content_block_stop, message_delta, message_stop */
   CHECK_TEXT(seen.kinds, "127" "333" "456");
   CHECK_TEXT(seen.text, REPLY);
+  CHECK_HAS(revenium_result_info(result, NULL), "\"time_to_first_token_ms\":");
   revenium_release(result);
 }
 

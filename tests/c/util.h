@@ -29,18 +29,16 @@ static atomic_int checks_done, checks_failed;
 static const char *running_case = "";
 
 static inline int check(int holds, const char *file, int line, const char *format, ...) {
+  enum { SHOWN = 20 };
+  char text[600];
+  va_list arguments;
   atomic_fetch_add(&checks_done, 1);
-  if (!holds) {
-    va_list arguments;
-    atomic_fetch_add(&checks_failed, 1);
-    va_start(arguments, format);
-    flockfile(stderr);
-    fprintf(stderr, "%s:%d: %s%s", file, line, running_case, *running_case ? ": " : "");
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    funlockfile(stderr);
-    va_end(arguments);
-  }
+  if (holds || atomic_fetch_add(&checks_failed, 1) >= SHOWN) return holds;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  fprintf(stderr, "%s:%d: %s%s%s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line, running_case,
+          *running_case ? ": " : "", text);
   return holds;
 }
 
@@ -141,15 +139,16 @@ static inline int sandbox_connect(void) {
   return fd;
 }
 
-/* One HTTP exchange; the status, and the body in memory to free(). */
-static inline int sandbox_http(const char *method, const char *path, const char *body, char **answer) {
+/* One HTTP exchange; the body in memory to free(). */
+static inline char *sandbox_http(const char *method, const char *path, const char *body, int expected_status) {
   char head[512];
   size_t size = 1 << 16, used = 0;
   char *text = (char *)malloc(size), *start;
   int fd = sandbox_connect(), status = 0;
   ssize_t got;
-  int length = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-                        method, path, body ? strlen(body) : 0);
+  int length = snprintf(head, sizeof head,
+                        "%s %s HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", method, path,
+                        body ? strlen(body) : 0);
   REQUIRE(text && send(fd, head, (size_t)length, MSG_NOSIGNAL) == length);
   if (body) REQUIRE(send(fd, body, strlen(body), MSG_NOSIGNAL) == (ssize_t)strlen(body));
   while ((got = recv(fd, text + used, size - used - 1, 0)) > 0) {
@@ -159,24 +158,15 @@ static inline int sandbox_http(const char *method, const char *path, const char 
   close(fd);
   text[used] = 0;
   REQUIRE(sscanf(text, "HTTP/1.1 %d", &status) == 1);
+  REQUIRE(CHECK_INT(status, expected_status));
   REQUIRE((start = strstr(text, "\r\n\r\n")));
   memmove(text, start + 4, strlen(start + 4) + 1);
-  if (answer) *answer = text;
-  else free(text);
-  return status;
+  return text;
 }
 
-static inline char *sandbox_get(const char *path) {
-  char *answer;
-  REQUIRE(sandbox_http("GET", path, NULL, &answer) == 200);
-  return answer;
-}
-
-static inline void sandbox_post(const char *path, const char *json) {
-  REQUIRE(sandbox_http("POST", path, json, NULL) == 204);
-}
-
-static inline void sandbox_delete(const char *path) { REQUIRE(sandbox_http("DELETE", path, NULL, NULL) == 204); }
+static inline char *sandbox_get(const char *path) { return sandbox_http("GET", path, NULL, 200); }
+static inline void sandbox_post(const char *path, const char *json) { free(sandbox_http("POST", path, json, 204)); }
+static inline void sandbox_delete(const char *path) { free(sandbox_http("DELETE", path, NULL, 204)); }
 
 /* A whole number out of JSON by its member's name, which must occur once or first; -1 without. */
 static inline long long json_number(const char *json, const char *name) {
