@@ -625,6 +625,7 @@ int32_t revenium_queue_new(revenium_queue *out);
  * used: receives the bytes written.
  * REVENIUM_OK: at least one frame. REVENIUM_EMPTY: none came in time.
  * REVENIUM_E_BUFFER: the next frame alone is larger; `used` says how large.
+ * REVENIUM_E_CLOSED: none is left, and after revenium_shutdown() none comes.
  * A call stops reading from the network while too much of it lies unread:
  * a slow reader costs no memory and loses nothing.
  */
@@ -640,6 +641,7 @@ int32_t revenium_queue_read(revenium_queue queue,
  * readable: read and drop its bytes, then revenium_queue_read() with timeout 0
  * until REVENIUM_EMPTY. It is non-blocking and a socket: no SIGPIPE.
  * On Windows: REVENIUM_E_UNSUPPORTED; read with a timeout on a thread.
+ * fd: receives -1 on an error, as 0 is a descriptor.
  */
 int32_t revenium_queue_wake_fd(revenium_queue queue, int32_t *fd);
 

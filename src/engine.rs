@@ -37,6 +37,8 @@ pub struct Core {
     /// What a forked child starts from. Append-only, so that it is read without a lock.
     history: Chapter,
     subscribers: Mutex<Vec<Weak<Queue>>>,
+    /// Shut down, and every call has reported. Queues look at it.
+    over: Arc<AtomicBool>,
 }
 
 enum Phase {
@@ -63,6 +65,7 @@ impl Core {
             })),
             history: Chapter { settings: inherited, next: OnceCell::new() },
             subscribers: Mutex::default(),
+            over: Arc::default(),
         }
     }
 
@@ -105,6 +108,14 @@ impl Core {
         matches!(*self.phase.read(), Phase::Closed)
     }
 
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
+    }
+
+    pub fn new_queue(&self) -> Queue {
+        Queue::new(self.over.clone())
+    }
+
     /// revenium_init().
     pub fn init(&self, config: Option<&str>) -> Result<()> {
         self.start(config, true).map(drop)
@@ -134,6 +145,7 @@ impl Core {
                 Phase::Closed if !counted => return Err(closed()),
                 _ => {
                     *phase = Phase::Running(engine.clone());
+                    self.over.store(false, Ordering::Release);
                     self.turn_page(Some(engine.settings.clone()));
                     return Ok(engine);
                 }
@@ -170,7 +182,16 @@ impl Core {
             self.turn_page(None);
             engine
         };
-        engine.close(deadline)
+        let ended = engine.close(deadline);
+        {
+            // Unless another thread has started the library afresh.
+            let phase = self.phase.write();
+            self.over.store(matches!(*phase, Phase::Closed), Ordering::Release);
+        }
+        for queue in self.registry.queues() {
+            queue.nudge();
+        }
+        ended
     }
 
     /// Also send log lines up to `level`, and reports of failed deliveries, to `queue`.

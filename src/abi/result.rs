@@ -98,7 +98,9 @@ pub unsafe extern "C" fn revenium_result_usage(result: revenium_result, out: *mu
     edge::code(|| {
         // SAFETY: the header asks for a struct with its size set.
         let shared = unsafe { edge::sized(out)? };
-        let Some(outcome) = outcome(result)? else { return Ok(Code::Empty) };
+        let Some(outcome) = outcome(result)? else {
+            return Err(Error::new(Code::Handle, "The call still runs."));
+        };
         let tokens = &outcome.summary.usage.tokens;
         let usage = revenium_usage {
             struct_size: 0,

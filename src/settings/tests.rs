@@ -135,7 +135,7 @@ fn configuration_refuses() {
     for (config, code, sentence) in [
         ("", Code::Json, "the configuration is not JSON: error at line 1 column 0"),
         ("{\"a\":1,\n}", Code::Json, "the configuration is not JSON: error at line 2 column 1"),
-        ("[]", Code::Config, "the configuration must be a JSON object"),
+        ("[]", Code::Json, "the configuration must be a JSON object"),
         (r#"{"max_retry":1}"#, Code::Config, r#"there is no setting "max_retry"; did you mean max_retries?"#),
         (r#"{"timeoutMs":1}"#, Code::Config, r#"there is no setting "timeoutMs"; did you mean timeout_ms?"#),
         (r#"{"REVENIUM_DEBUG":1}"#, Code::Config, r#"there is no setting "REVENIUM_DEBUG"; did you mean debug?"#),
