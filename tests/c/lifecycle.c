@@ -238,9 +238,11 @@ static void write_line(void *user, int32_t level, const char *text, size_t text_
   atomic_fetch_add(&lines->count, 1);
 }
 
-/* Does what is worth a line at every level: a call whose record is turned away. */
-static void make_noise(void) {
-  sandbox_post("/sandbox/plan", "{\"path\":\"/meter/v2/ai/completions\",\"answers\":[{\"status\":400},{}]}");
+/* A call whose record is turned away with `status`, which is worth a warning the first time. */
+static void make_noise(int status) {
+  char plan[128];
+  snprintf(plan, sizeof plan, "{\"path\":\"/meter/v2/ai/completions\",\"answers\":[{\"status\":%d},{}]}", status);
+  sandbox_post("/sandbox/plan", plan);
   CHECK_CODE(ask(), REVENIUM_OK);
   CHECK_CODE(revenium_flush(60000), REVENIUM_OK);
   sandbox_delete("/sandbox/plan");
@@ -250,10 +252,10 @@ static void the_log_goes_where_it_is_sent(void) {
   static struct lines all, few;
   CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
   CHECK_CODE(revenium_set_log(write_line, &all, REVENIUM_LOG_DEBUG), REVENIUM_OK);
-  make_noise();
+  make_noise(400);
   CHECK_CODE(revenium_set_log(write_line, &few, REVENIUM_LOG_WARN), REVENIUM_OK);
   int count = atomic_load(&all.count);
-  make_noise();
+  make_noise(422);
   CHECK_CODE(revenium_set_log(NULL, NULL, REVENIUM_LOG_ERROR), REVENIUM_OK);
   CHECK(count > 0);
   CHECK_INT(atomic_load(&all.count), count);
@@ -273,7 +275,7 @@ static void no_key_and_no_prompt_is_ever_logged(void) {
                            "\"some.body@example.com\"}}}",
                            REVENIUM_NTS, NULL),
              REVENIUM_OK);
-  make_noise();
+  make_noise(400);
   CHECK_CODE(revenium_messages_create("{\"model\":\"sandbox-400\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":"
                                       "\"a private prompt\"}],\"revenium\":{\"api_key\":\"sk-ant-call-k3y\"}}",
                                       REVENIUM_NTS, REVENIUM_SCOPE_NONE, &result),
@@ -344,7 +346,7 @@ static void log_lines_come_through_a_queue_too(void) {
   CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
   CHECK_CODE(revenium_queue_new(&queue), REVENIUM_OK);
   CHECK_CODE(revenium_queue_subscribe(queue, REVENIUM_TOPIC_LOG | REVENIUM_TOPIC_METERING, REVENIUM_LOG_DEBUG), REVENIUM_OK);
-  make_noise();
+  make_noise(400);
   while (revenium_queue_read(queue, buffer, sizeof buffer, 0, &used) == REVENIUM_OK) {
     FOR_EACH_FRAME(frame, buffer, used) {
       CHECK_INT(frame->call, 0);
@@ -359,7 +361,7 @@ static void log_lines_come_through_a_queue_too(void) {
   CHECK_INT(reports, 1);
   /* No topic: no more frames. */
   CHECK_CODE(revenium_queue_subscribe(queue, 0, 0), REVENIUM_OK);
-  make_noise();
+  make_noise(422);
   CHECK_CODE(revenium_queue_read(queue, buffer, sizeof buffer, 0, &used), REVENIUM_EMPTY);
   revenium_release(queue);
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);

@@ -2,13 +2,13 @@
 # Builds the C tests and runs each beside a sandbox of its own. One line for each, and at the end: N passed, N failed.
 #
 #   tests/c/run.sh [NAME...]     all, or those named
-#   REVENIUM_LIBRARY             the library (default: target/debug/librevenium.so)
+#   REVENIUM_LIBRARY             the library (default: that of `make build`)
 set -u
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
 out="$root/out/tests/c"
-library="${REVENIUM_LIBRARY:-$root/target/debug/librevenium.so}"
+library=$(readlink -f "${REVENIUM_LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/debug/librevenium.so}")
 cc="${CC:-gcc} -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -I$root/include -I$here"
 passed=0
 failed=0
@@ -18,7 +18,7 @@ ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
 # A program that is killed shall not fill the disk.
 ulimit -c 0
 
-[ -e "$library" ] || { echo "run.sh: no $library; build it first"; exit 1; }
+[ -e "$library" ] || { echo "run.sh: no library; run make build first" >&2; exit 1; }
 mkdir -p "$out"
 # The programs find the library by its soname.
 ln -sf "$library" "$out/librevenium.so"
@@ -64,7 +64,7 @@ build() { # NAME SOURCE FLAGS...
 # Every exported function has its bad input.
 every_function_has_bad_input() {
     sed -n 's/.*\(revenium_[a-z_]*\)(.*/\1/p' "$root/tests/abi/functions.txt" | while read -r name; do
-        grep -q "$name" "$here/badinput.c" || echo "badinput.c does not know $name"
+        grep -qw "$name" "$here/badinput.c" || echo "badinput.c does not know $name"
     done
 }
 

@@ -29,9 +29,7 @@ static int affordable_streams(void) {
   REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
   files.rlim_cur = files.rlim_max;
   REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
-  if (files.rlim_cur >= STREAMS + SPARE) return STREAMS;
-  printf("note: only %d streams, as the hard limit of open files is %d\n", (int)files.rlim_cur - SPARE, (int)files.rlim_cur);
-  return (int)files.rlim_cur - SPARE;
+  return files.rlim_cur >= STREAMS + SPARE ? STREAMS : (int)files.rlim_cur - SPARE;
 }
 
 int main(void) {
@@ -47,6 +45,7 @@ int main(void) {
   int streams = affordable_streams(), ended = 0, heads = 0, most_open = 0;
   long rss_before, most_rss = 0, most_threads = 0;
 
+  REQUIRE(streams > 0);
   CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
   CHECK_CODE(revenium_messages_create(REQUEST(CHOICES("\"meter\":false")), REVENIUM_NTS, REVENIUM_SCOPE_NONE, &warm_up), REVENIUM_OK);
   revenium_release(warm_up);
@@ -87,7 +86,8 @@ int main(void) {
   CHECK_INT(sandbox_count("records"), streams);
   CHECK_INT(sandbox_count("repeats"), 0);
 
-  printf("note: %d streams, %d open at a time, %ld threads, %.1f kB a stream\n", streams, most_open, most_threads,
+  printf("note: %d streams%s, %d open at a time, %ld threads, %.1f kB a stream\n", streams,
+         streams < STREAMS ? ", no more as the hard limit of open files is low" : "", most_open, most_threads,
          (double)(most_rss - rss_before) / streams);
   CHECK_CODE(revenium_release(queue), REVENIUM_OK);
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);

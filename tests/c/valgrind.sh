@@ -3,8 +3,8 @@
 # What is "possibly lost" belongs to threads that still run, and is not counted.
 set -eu
 
-if ! command -v valgrind >/dev/null; then
-    echo "note: not run, as valgrind is not installed (apt-get install valgrind)"
+if ! why=$("$(dirname -- "$0")/../need.sh" valgrind valgrind 2>&1); then
+    echo "note: not run, as $why"
     exit 0
 fi
 exec valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
