@@ -477,9 +477,9 @@ int32_t revenium_flush(int32_t timeout_ms);
  * still reports its result), flushes within `timeout_ms` and stops the threads.
  * Waits, never longer than `timeout_ms` plus 100 ms. REVENIUM_E_TIMEOUT: the
  * rest stays in the spool for the next run (without a spool: counted dropped).
- * Afterwards every function is still safe to call and returns
- * REVENIUM_E_CLOSED; what was got before can still be read and released, and
- * revenium_init() starts afresh.
+ * Afterwards every function is still safe to call; those that would begin or
+ * wait for something return REVENIUM_E_CLOSED. What was got before can still
+ * be read and released, and revenium_init() starts afresh.
  * A host that exits through exit(3) without this is flushed for up to
  * `flush_at_exit_ms`; what is then unsent lies in the spool for the next run.
  * Go, and a process killed by a signal, do not exit so.
@@ -685,8 +685,9 @@ const char *revenium_result_request_id(revenium_result result, size_t *len);
 /**
  * JSON about the call rather than its content: code, http_status, request_id,
  * retry_after_ms, provider, model, stop_reason, transaction_id, duration_ms,
- * time_to_first_token_ms, attempts, metered, headers. On a call that still
- * runs: what is known so far, from the provider's first answer on.
+ * time_to_first_token_ms, attempts, metered, headers; what does not apply is
+ * left out. On a call that still runs: what is known so far, from the
+ * provider's first answer on.
  */
 const char *revenium_result_info(revenium_result result, size_t *len);
 
