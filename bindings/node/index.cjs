@@ -21,6 +21,7 @@ module.exports = Object.assign(Anthropic, {
   meter,
   /** The loaded library's version. */
   version: native.version(),
+  abiVersion: native.abi_version(),
   ...library,
   ...errors,
 });

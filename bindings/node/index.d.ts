@@ -91,6 +91,31 @@ export interface APIPromise<R> extends Promise<R> {
   /** Status and headers of the provider's answer. Its body is read already. */
   asResponse(): Promise<Response>;
   withResponse(): Promise<{ data: R; response: Response; request_id: string | null }>;
+  /** What the library knows about a reply beside its content. Of a stream: what was known when it began. */
+  withInfo(): Promise<{ data: R; info: CallInfo }>;
+}
+
+/** About one call. What is not known is absent. */
+export interface CallInfo {
+  /** `REVENIUM_OK`; absent while the call runs. */
+  code?: string;
+  http_status?: number;
+  request_id?: string;
+  /** Who answered. */
+  provider?: 'anthropic' | 'bedrock';
+  model?: string;
+  stop_reason?: string;
+  /** Of the usage record. */
+  transaction_id?: string;
+  /** Milliseconds. */
+  duration_ms?: number;
+  /** Milliseconds. */
+  time_to_first_token_ms?: number;
+  attempts?: number;
+  /** Whether the call was handed to metering. */
+  metered?: boolean;
+  headers?: Record<string, string>;
+  [member: string]: unknown;
 }
 
 /**
@@ -145,6 +170,8 @@ export class MessageStream<T extends Types = {}> implements AsyncIterable<EventO
   finalMessage(): Promise<MessageOf<T>>;
   /** The text blocks, joined with spaces. Rejects if there are none. */
   finalText(): Promise<string>;
+  /** What the library knows about the reply beside its content. */
+  finalInfo(): Promise<CallInfo>;
   /** End the call. What was used until then is metered. */
   abort(): void;
   [Symbol.asyncIterator](): AsyncIterator<EventOf<T>>;
@@ -239,6 +266,8 @@ export function onMetering(listener: (report: Record<string, any>) => void): () 
 
 /** The version of the loaded library, "0.1.0". */
 export const version: string;
+/** Its ABI version, which this package was made for. */
+export const abiVersion: number;
 
 /** The root of all errors of this package. */
 export class AnthropicError extends Error {

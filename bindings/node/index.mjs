@@ -10,6 +10,7 @@ export const {
   withUsageMetadata,
   meter,
   version,
+  abiVersion,
   init,
   isInitialized,
   status,

@@ -230,6 +230,17 @@ export interface MessageCreateParamsBase {
   usage_metadata?: UsageMetadata;
   /** The same. Where both name a field, this one wins. */
   usageMetadata?: UsageMetadata;
+  /** Choices for this one call, over those of client and request options. Never reach the provider. */
+  revenium?: {
+    /** true: metered even if metering is selective. false: not metered. */
+    meter?: boolean;
+    timeout_ms?: number;
+    max_retries?: number;
+    provider?: 'auto' | 'anthropic' | 'bedrock';
+    api_key?: string;
+    base_url?: string;
+    headers?: Record<string, string | null>;
+  };
 }
 
 export interface MessageCreateParamsNonStreaming extends MessageCreateParamsBase {

@@ -34,11 +34,12 @@ async function fetch(input, init) {
   signal?.throwIfAborted();
   // Not for us to judge: the provider says what is wrong with it.
   if (params === null) return globalThis.fetch(input, init);
+  if (init?.dispatcher) warn('REVENIUM_DISPATCHER', 'the fetch option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
   try {
     return await call(url, withChoices(text, params, url, headers), params.stream === true, retryLayer(headers, layer), signal);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    warn(error.cause);
+    warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
     return globalThis.fetch(input, init);
   }
 }
@@ -101,12 +102,12 @@ class Refusal extends Error {}
 function call(url, text, wantsStream, layer, signal) {
   return new Promise((resolve, reject) => {
     let call = null;
-    // Of the response's body, once it is streamed.
+    // The response's body, once it is streamed.
     let stream = null;
     const abort = () => {
       call?.cancel();
       reject(signal.reason);
-      stream?.error(signal.reason);
+      stream?.abort(signal.reason);
     };
     const forget = () => signal?.removeEventListener('abort', abort);
     signal?.addEventListener('abort', abort, { once: true });
@@ -116,15 +117,11 @@ function call(url, text, wantsStream, layer, signal) {
           const head = JSON.parse(text);
           // A proxy that does not stream answers with one document: it comes with the result.
           if (!wantsStream || isJson(head)) return;
-          const body = new ReadableStream({
-            start: (controller) => (stream = bytesOf(controller)),
-            cancel: () => {
-              stream = null;
-              forget();
-              call.cancel();
-            },
+          stream = new EventBody(() => {
+            forget();
+            call.cancel();
           });
-          resolve(response(url, head, body));
+          resolve(response(url, head, stream.readable));
         },
         event(kind, json) {
           stream?.event(EVENT_NAMES[kind] ?? typeOf(json), json);
@@ -142,30 +139,65 @@ function call(url, text, wantsStream, layer, signal) {
   });
 }
 
-/** A response body that is written event by event. What comes after its end is dropped. */
-function bytesOf(controller) {
-  const encoder = new TextEncoder();
-  let open = true;
-  const once = (end) => (value) => {
-    if (!open) return;
-    open = false;
-    end(value);
-  };
-  return {
-    event(name, json) {
-      if (open) controller.enqueue(encoder.encode(`event: ${name}\ndata: ${json.replaceAll('\n', '\ndata: ')}\n\n`));
-    },
-    close: once(() => controller.close()),
-    error: once((reason) => controller.error(reason)),
-  };
+/** A response body that is written event by event. Reading it gives all that has come, then waits. */
+class EventBody {
+  #waiting = '';
+  #ended = false;
+  #error = null;
+  #wake = () => {};
+  #controller;
+
+  /** `onCancel`: the reader wants no more. */
+  constructor(onCancel) {
+    const encoder = new TextEncoder();
+    const source = {
+      start: (controller) => (this.#controller = controller),
+      pull: async (controller) => {
+        if (this.#waiting === '' && !this.#ended) await new Promise((resolve) => (this.#wake = resolve));
+        if (this.#waiting !== '') {
+          controller.enqueue(encoder.encode(this.#waiting));
+          this.#waiting = '';
+        } else if (this.#error) throw this.#error;
+        else if (this.#ended) controller.close();
+      },
+      cancel: () => {
+        this.#ended = true;
+        onCancel();
+      },
+    };
+    // Nothing is read ahead: an error, which drops what a stream holds, must not overtake an event.
+    this.readable = new ReadableStream(source, { highWaterMark: 0 });
+  }
+
+  event(name, json) {
+    if (this.#ended) return;
+    this.#waiting += `event: ${name}\ndata: ${json.replaceAll('\n', '\ndata: ')}\n\n`;
+    this.#wake();
+  }
+
+  /** `error`: what the reader gets behind the last event. */
+  end(error = null) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#wake();
+  }
+
+  /** The reader gets `reason` at once. */
+  abort(reason) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#waiting = '';
+    this.#controller.error(reason);
+    this.#wake();
+  }
 }
 
 /** The end of a streamed response: as the provider ended it. */
 function finish(stream, { code, body, message }) {
   // An error that the provider sent as an event is an event again.
   if (code <= CODE.API) stream.event('error', body);
-  if (code === CODE.OK || code <= CODE.API) stream.close();
-  else stream.error(networkError('terminated', message));
+  stream.end(code === CODE.OK || code <= CODE.API ? null : networkError('terminated', message));
 }
 
 /** The response to a call that was not streamed, or failed before its first event. */
@@ -207,11 +239,11 @@ function typeOf(json) {
 
 const warned = new Set();
 
-/** A call that is not metered shows, once for each reason. */
-function warn({ code, message }) {
+/** What differs from a call without us shows, once for each reason. */
+function warn(code, text) {
   if (warned.has(code)) return;
   warned.add(code);
-  process.emitWarning(`a call went out unmetered: ${message}`, { type: 'ReveniumWarning', code: code ?? undefined });
+  process.emitWarning(text, { type: 'ReveniumWarning', code });
 }
 
 module.exports = { fetch };

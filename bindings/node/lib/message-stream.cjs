@@ -8,6 +8,7 @@ const snapshots = require('./snapshot.cjs');
 class MessageStream {
   #listeners = new Map();
   #snapshot;
+  #info;
   #ended = false;
   #errored = false;
   #aborted = false;
@@ -15,7 +16,7 @@ class MessageStream {
   #watched = false;
   #done;
 
-  /** `open(signal)` begins the call: `{ stream, message() }`, the latter for the whole reply once it is there. */
+  /** `open(signal)` begins the call: `{ stream, ended }`, the latter a promise of how the library says it ended. */
   constructor(open) {
     this.controller = new AbortController();
     this.receivedMessages = [];
@@ -28,11 +29,13 @@ class MessageStream {
 
   async #run(open) {
     try {
-      const { stream, message } = await open(this.controller.signal);
+      const { stream, ended } = await open(this.controller.signal);
       this.#emit('connect');
       for await (const event of stream) this.#take(event);
       if (stream.controller.signal.aborted) throw new APIUserAbortError();
-      const whole = await message();
+      const { body, info } = await ended;
+      this.#info = info;
+      const whole = JSON.parse(body);
       this.receivedMessages.push(whole);
       this.#emit('message', whole);
       this.#emit('finalMessage', whole);
@@ -140,6 +143,12 @@ class MessageStream {
     const texts = content.filter((block) => block.type === 'text').map((block) => block.text);
     if (texts.length === 0) throw new AnthropicError('stream ended without producing a content block with type=text');
     return texts.join(' ');
+  }
+
+  /** What the library knows about the reply beside its content. */
+  async finalInfo() {
+    await this.done();
+    return JSON.parse(this.#info);
   }
 
   /** End the call. What was used until then is metered. */

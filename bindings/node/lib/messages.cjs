@@ -36,9 +36,8 @@ class Messages {
   stream(params, options = {}) {
     const layer = scopes.current();
     return new MessageStream(async (signal) => {
-      const both = options.signal ? AbortSignal.any([signal, options.signal]) : signal;
-      const { data, whole } = await this.#stream(params, { ...options, signal: both }, layer);
-      return { stream: data, message: async () => JSON.parse(await whole) };
+      const { data, whole } = await this.#stream(params, options, layer, signal);
+      return { stream: data, ended: whole };
     });
   }
 
@@ -65,7 +64,8 @@ class Messages {
     return { data: withRequestId(parse(body), info), info };
   }
 
-  async #stream(params, options, layer) {
+  /** `signal`: another one beside that of the options. */
+  async #stream(params, options, layer, signal) {
     const client = await this.#client.resolved();
     const text = request.body(params, client, options, true);
     const timeout = options.timeout ?? client.timeout;
@@ -84,6 +84,7 @@ class Messages {
       };
       const forgets = [
         onAbort(options.signal, () => controller.abort()),
+        onAbort(signal, () => controller.abort()),
         // Aborting before the answer rejects; afterwards the iteration ends quietly, as in the official SDK.
         onAbort(controller.signal, () => stop(new APIUserAbortError(), null)),
       ];
@@ -103,7 +104,7 @@ class Messages {
             stop(error, error);
             return;
           }
-          whole.resolve(ended.body);
+          whole.resolve(ended);
           inbox.end();
         },
       });
@@ -169,6 +170,12 @@ class APIPromise extends Promise {
   async asResponse() {
     const { http_status: status, headers } = JSON.parse(heads.get(await this));
     return new Response(null, { status, headers: ofResponse(headers) });
+  }
+
+  /** What the library knows about a reply beside its content. Of a stream: what was known when it began. */
+  async withInfo() {
+    const data = await this;
+    return { data, info: JSON.parse(heads.get(data)) };
   }
 
   async withResponse() {

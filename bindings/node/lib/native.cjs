@@ -53,17 +53,13 @@ const LEFT_OUT = {
 
 const CODE = {
   OK: 0,
-  EMPTY: 1,
-  INTERNAL: -1,
-  ALREADY: -7,
-  CLOSED: -8,
   TIMEOUT: -10,
   CANCELLED: -11,
   BUFFER: -12,
   CONNECTION: -20,
   STREAM: -21,
+  /** This and below: what the provider said. */
   API: -40,
-  OVERLOADED: -50,
 };
 
 const FRAME = { EVENT: 1, RESULT: 2, LOG: 3, METERING: 4, HEAD: 5 };

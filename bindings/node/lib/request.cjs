@@ -18,9 +18,9 @@ function checkOptions(options) {
 
 /** The body with the members that are for the library. `usageMetadata` is the same as `usage_metadata`, and wins. */
 function body(params, client, options, stream) {
-  const { usageMetadata, usage_metadata, ...rest } = params;
+  const { usageMetadata, usage_metadata, revenium, ...rest } = params;
   const metadata = usageMetadata && usage_metadata ? { ...usage_metadata, ...usageMetadata } : (usageMetadata ?? usage_metadata);
-  return JSON.stringify({ ...rest, stream: stream || undefined, usage_metadata: metadata, revenium: choices(client, options, stream) });
+  return JSON.stringify({ ...rest, stream: stream || undefined, usage_metadata: metadata, revenium: { ...choices(client, options, stream), ...revenium } });
 }
 
 /** The choices for this one call; what is undefined stays as the settings say. */

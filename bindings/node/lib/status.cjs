@@ -25,6 +25,7 @@ const COUNTERS = [
 /** Waiting is done in slices of the event loop, longer and longer. */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
+const HURRY_MS = 1000;
 
 function init(config) {
   core.init(config);
@@ -34,18 +35,24 @@ function isInitialized() {
   return native.is_initialized() === 1;
 }
 
-function status() {
+/** revenium_state as it lies in memory, or the code that says why not. */
+function read() {
   const memory = new ArrayBuffer(STATE_BYTES);
   const words = new Int32Array(memory);
-  const counters = new BigInt64Array(memory, 16, COUNTERS.length);
   words[0] = STATE_BYTES;
-  check(native.status(Buffer.from(memory)));
+  const code = native.status(words);
+  return { code, words, counters: Array.from(new BigInt64Array(memory, 16, COUNTERS.length), Number) };
+}
+
+function status() {
+  const { code, words, counters } = read();
+  check(code);
   const state = {
     initialized: words[1] === 1,
     provider: PROVIDERS[words[2]] ?? null,
     metering: METERING[words[3]] ?? 'off',
   };
-  for (const [at, name] of COUNTERS.entries()) state[name] = Number(counters[at]);
+  for (const [at, name] of COUNTERS.entries()) state[name] = counters[at];
   state.lastError = words[18] === 0 ? null : native.code_name(words[18]);
   state.lastHttpStatus = words[19] === 0 ? null : words[19];
   return state;
@@ -64,9 +71,19 @@ function statusJson() {
 }
 
 async function flush(timeoutMs = 5000) {
-  return until(Date.now() + timeoutMs, () => {
-    const code = native.flush(0);
-    return code === CODE.TIMEOUT ? false : check(code) === CODE.OK;
+  check(read().code);
+  return delivered(Date.now() + timeoutMs);
+}
+
+/** Wait until no record is pending. The library is asked to hurry only now and then: each time it tries all again. */
+function delivered(deadline) {
+  let hurryAt = 0;
+  return until(deadline, () => {
+    if (Date.now() >= hurryAt) {
+      hurryAt = Date.now() + HURRY_MS;
+      if (native.flush(0) !== CODE.TIMEOUT) return true;
+    }
+    return read().counters[COUNTERS.indexOf('eventsPending')] === 0;
   });
 }
 
@@ -74,7 +91,7 @@ async function shutdown(timeoutMs = 5000) {
   const deadline = Date.now() + timeoutMs;
   core.close();
   const idle = await until(deadline, () => core.underWay() === 0);
-  const flushed = await until(deadline, () => native.flush(0) !== CODE.TIMEOUT);
+  const flushed = await delivered(deadline);
   // All that takes time is done, or its time is up: this stops the threads. Each init() of this process counted.
   let code = CODE.OK;
   while (isRunning() && (code === CODE.OK || code === CODE.TIMEOUT)) code = native.shutdown(0);
@@ -82,9 +99,8 @@ async function shutdown(timeoutMs = 5000) {
 }
 
 function isRunning() {
-  const memory = new Int32Array(STATE_BYTES / 4);
-  memory[0] = STATE_BYTES;
-  return native.status(memory) === CODE.OK && memory[1] === 1;
+  const { code, words } = read();
+  return code === CODE.OK && words[1] === 1;
 }
 
 /** Ask until `done` says yes: true, or the time is up: false. */

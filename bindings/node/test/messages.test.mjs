@@ -86,6 +86,16 @@ test('the library retries, and one call is one record', async () => {
   assert.equal((await records(1)).length, 1);
 });
 
+test('the library tells about a call, and takes choices for it', async () => {
+  const { data, info } = await client.messages.create(params()).withInfo();
+  assert.deepEqual([info.code, info.metered, info.attempts, info.provider], ['REVENIUM_OK', true, 1, 'anthropic']);
+  assert.equal(info.transaction_id, data.id);
+  const stream = client.messages.stream(params('', { revenium: { meter: false, headers: { 'x-one': '1' } } }));
+  assert.equal((await stream.finalInfo()).metered, false);
+  assert.equal((await requests())[1].headers['x-one'], '1');
+  assert.equal((await records(1)).length, 1);
+});
+
 test('an abort rejects, ends the call and is recorded', async () => {
   const { baseURL, path } = place();
   await plan(path, [{ delay_ms: 60000 }]);
