@@ -6,7 +6,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root/bindings/node"
 # Nothing that a package brings is run at install.
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -1,6 +1,6 @@
 'use strict';
-// A `fetch` for the official SDK: `new Anthropic({ fetch })`. POST …/v1/messages goes through the library and is metered;
-// everything else goes to the global fetch untouched. The SDK keeps its types, helpers and retries.
+// A `fetch` for the official SDK: `new Anthropic({ fetch })`. POST …/v1/messages goes through the library and is
+// metered; everything else goes to the global fetch untouched. The SDK keeps its types, helpers and retries.
 
 const core = require('./core.cjs');
 const { ofResponse } = require('./headers.cjs');
@@ -10,11 +10,29 @@ const scopes = require('./scopes.cjs').internal;
 
 const PATH = '/v1/messages';
 /** Headers that belong to one connection, or to the body as it was before the library took its members out. */
-const NOT_PASSED_ON = new Set(['connection', 'content-length', 'expect', 'host', 'keep-alive', 'te', 'transfer-encoding', 'upgrade']);
+const NOT_PASSED_ON = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
 /** Response headers that no longer fit the body: it is decoded, and of another length. */
 const NOT_HANDED_OVER = ['content-encoding', 'content-length', 'transfer-encoding'];
 /** REVENIUM_EVENT_* as `event:` lines name them; other types are in the JSON. */
-const EVENT_NAMES = [null, 'message_start', 'content_block_start', 'content_block_delta', 'content_block_stop', 'message_delta', 'message_stop', 'ping'];
+const EVENT_NAMES = [
+  null,
+  'message_start',
+  'content_block_start',
+  'content_block_delta',
+  'content_block_stop',
+  'message_delta',
+  'message_stop',
+  'ping',
+];
 /** Statuses whose response has no body. */
 const BODILESS = new Set([204, 205, 304]);
 
@@ -34,9 +52,12 @@ async function fetch(input, init) {
   signal?.throwIfAborted();
   // Not for us to judge: the provider says what is wrong with it.
   if (params === null) return globalThis.fetch(input, init);
-  if (init?.dispatcher) warn('REVENIUM_DISPATCHER', 'the fetch option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
+  if (init?.dispatcher) {
+    warn('REVENIUM_DISPATCHER', 'the option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
+  }
   try {
-    return await call(url, withChoices(text, params, url, headers), params.stream === true, retryLayer(headers, layer), signal);
+    const ours = withChoices(text, params, url, headers);
+    return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
@@ -66,7 +87,7 @@ function members(text) {
   }
 }
 
-/** The body as it came, with our member behind the others: what the provider gets stays the same byte for byte. */
+/** The body as it came, with our members behind its own. Its values keep their text: no number passes through ours. */
 function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, headers) {
   const passed = {};
   for (const [name, value] of headers) {

@@ -1,6 +1,6 @@
 'use strict';
-// NATIVE: the functions of revenium.h that this binding uses, and where the library lies. Nothing else knows C.
-// Only what returns at once is declared: no callback ever comes from a foreign thread, and nothing blocks the event loop.
+// NATIVE: the functions of revenium.h that this binding uses. Nothing else knows C.
+// Only what returns at once is declared: no callback comes from a foreign thread, and nothing blocks the event loop.
 
 const koffi = require('koffi');
 const { find } = require('./locate.cjs');

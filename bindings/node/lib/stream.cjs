@@ -51,7 +51,7 @@ class Stream {
   static ofInbox(inbox, controller) {
     let consumed = false;
     async function* iterate() {
-      if (consumed) throw new AnthropicError('Cannot iterate over a consumed stream, use `.tee()` to split the stream.');
+      if (consumed) throw new AnthropicError('Cannot iterate over a consumed stream; `.tee()` makes two of it.');
       consumed = true;
       let whole = false;
       try {
