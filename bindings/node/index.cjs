@@ -7,7 +7,7 @@ const { internal, ...errors } = require('./lib/errors.cjs');
 const { withUsageMetadata, meter } = require('./lib/scopes.cjs');
 const { Stream } = require('./lib/stream.cjs');
 const { MessageStream } = require('./lib/message-stream.cjs');
-const { fetch } = require('./lib/fetch.cjs');
+const { createFetch, fetch } = require('./lib/fetch.cjs');
 const { native } = require('./lib/native.cjs');
 const library = require('./lib/status.cjs');
 
@@ -16,6 +16,7 @@ module.exports = Object.assign(Anthropic, {
   default: Anthropic,
   Stream,
   MessageStream,
+  createFetch,
   fetch,
   withUsageMetadata,
   meter,

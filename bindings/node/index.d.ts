@@ -194,6 +194,12 @@ export function meter<R>(fn: () => R): R;
  */
 export function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
+/**
+ * A `fetch` for an official client whose `maxRetries` is not the SDK's default of 2: only the attempt after which the
+ * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try.
+ */
+export function createFetch(options?: { maxRetries?: number }): typeof fetch;
+
 /** Settings by their JSON keys, which README.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
 export type Config = Record<string, string | number | boolean | object | null>;
 

@@ -6,6 +6,7 @@ export default Anthropic;
 export const {
   Stream,
   MessageStream,
+  createFetch,
   fetch,
   withUsageMetadata,
   meter,

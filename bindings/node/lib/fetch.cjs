@@ -36,7 +36,15 @@ const EVENT_NAMES = [
 /** Statuses whose response has no body. */
 const BODILESS = new Set([204, 205, 304]);
 
-async function fetch(input, init) {
+/**
+ * A fetch for an SDK client with this `maxRetries`. Only the attempt after which it gives up leaves a record of a
+ * failure, so that one call of its user is one record.
+ */
+function createFetch({ maxRetries = 2 } = {}) {
+  return (input, init) => fetchVia(maxRetries, input, init);
+}
+
+async function fetchVia(maxRetries, input, init) {
   const request = input instanceof Request ? input : null;
   const url = new URL(request ? request.url : input);
   const method = init?.method ?? request?.method ?? 'GET';
@@ -56,7 +64,7 @@ async function fetch(input, init) {
     warn('REVENIUM_DISPATCHER', 'the option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
   }
   try {
-    const ours = withChoices(text, params, url, headers);
+    const ours = withChoices(text, params, url, headers, maxRetries);
     return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -88,7 +96,7 @@ function members(text) {
 }
 
 /** The body as it came, with our members behind its own. Its values keep their text: no number passes through ours. */
-function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, headers) {
+function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, headers, maxRetries) {
   const passed = {};
   for (const [name, value] of headers) {
     if (!NOT_PASSED_ON.has(name)) passed[name] = value;
@@ -99,8 +107,9 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, hea
     provider: 'anthropic',
     base_url: `${url.origin}${url.pathname.slice(0, -PATH.length)}${url.search}`,
     headers: passed,
-    // The SDK retries.
+    // The SDK retries: an attempt after which it will try again is no call of its own.
     max_retries: 0,
+    meter_retryable: Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries,
   };
   const ours = { revenium: choices };
   if (usageMetadata !== undefined) ours.usage_metadata = { ...usage_metadata, ...usageMetadata };
@@ -267,4 +276,4 @@ function warn(code, text) {
   process.emitWarning(text, { type: 'ReveniumWarning', code });
 }
 
-module.exports = { fetch };
+module.exports = { createFetch, fetch: createFetch() };

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import Current from 'sdk-current';
 import Previous from 'sdk-previous';
-import { fetch as metered, withUsageMetadata } from 'librevenium';
+import { createFetch, fetch as metered, withUsageMetadata } from 'librevenium';
 import { fresh, params, place, plan, records, requests, run, sandbox, slow, stats } from './tools.mjs';
 
 beforeEach(fresh);
@@ -137,14 +137,35 @@ for (const [name, SDK, credential] of [
       }
     });
 
-    test('the SDK retries: each attempt that was answered is recorded with its number', async () => {
+    test('the SDK retries: one call is one record, of the attempt that decided it', async () => {
       const { path, baseURL } = place();
-      await plan(path, [{ status: 529, headers: { 'retry-after-ms': '1' } }, 'close', {}]);
+      const busy = { status: 529, headers: { 'retry-after-ms': '1' } };
+      await plan(path, [busy, 'close', {}]);
       const message = await make({ baseURL, maxRetries: 2 }).messages.create(params());
       assert.equal((await requests()).length, 3);
-      const found = (await records(3)).sort((a, b) => (a.retryNumber ?? 0) - (b.retryNumber ?? 0));
-      assert.deepEqual(found.map((record) => [record.retryNumber ?? 0, record.stopReason]), [[0, 'ERROR'], [1, 'ERROR'], [2, 'END']]);
-      assert.equal(found[2].transactionId, message.id);
+      const [found] = await records(1);
+      assert.deepEqual([found.retryNumber, found.stopReason, found.transactionId], [2, 'END', message.id]);
+    });
+
+    test('the SDK gives up: one record of the failure', async () => {
+      const { path, baseURL } = place();
+      const busy = { status: 529, headers: { 'retry-after-ms': '1' } };
+      await plan(path, [busy]);
+      await assert.rejects(make({ baseURL, maxRetries: 2 }).messages.create(params()), (error) => error.status === 529);
+      assert.equal((await requests()).length, 3);
+      const [found] = await records(1);
+      assert.deepEqual([found.retryNumber, found.stopReason, found.errorCode], [2, 'ERROR', 529]);
+    });
+
+    test('a client with other retries says so', async () => {
+      const { path, baseURL } = place();
+      const busy = { status: 529, headers: { 'retry-after-ms': '1' } };
+      await plan(path, [busy]);
+      const client = make({ baseURL, maxRetries: 1, fetch: createFetch({ maxRetries: 1 }) });
+      await assert.rejects(client.messages.create(params()), (error) => error.status === 529);
+      assert.equal((await requests()).length, 2);
+      const [found] = await records(1);
+      assert.deepEqual([found.retryNumber, found.stopReason], [1, 'ERROR']);
     });
 
     test('no answer is the SDK’s connection error, silence its timeout', async () => {
