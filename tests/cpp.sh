@@ -1,13 +1,13 @@
 #!/bin/sh
 # cpp.sh: builds and runs the tests of the C++ binding beside a sandbox, as C++17, as C++20 and under the sanitizers.
 #
-#   LIBREVENIUM_DIR  where librevenium.so is (default: target/debug)
+#   LIBREVENIUM_DIR  where librevenium.so is (default: cargo's target/debug)
 #   CXX              the compiler (default: g++)
 set -u
 
 tests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(dirname -- "$tests")
-lib="${LIBREVENIUM_DIR:-$root/target/debug}"
+lib="${LIBREVENIUM_DIR:-${CARGO_TARGET_DIR:-$root/target}/debug}"
 out="$root/out/tests/cpp"
 cxx="${CXX:-g++}"
 flags="-g -Wall -Wextra -pedantic -Wshadow -Wconversion -Werror -pthread -I$root/include -I$root/bindings/cpp"
@@ -17,6 +17,7 @@ if [ -z "${SANDBOX_URL:-}" ]; then
     exec "$tests/with_sandbox.sh" "$0" "$@"
 fi
 
+"$tests/need.sh" "$cxx" g++ || exit 1
 rm -rf "$out"
 mkdir -p "$out"
 # The linker asks for the soname, cargo builds without it.
@@ -83,12 +84,11 @@ for program in calls scopes library; do
     [ -x "$out/$program-sanitized" ] && run "sanitized $program" "$out/$program-sanitized"
 done
 
-# Every function of the header is wrapped, and no other is used.
-functions() { grep -oh '\brevenium_[a-z_]*(' "$@" | sort -u; }
-functions "$root/include/revenium.h" >"$out/declared"
-functions "$root"/bindings/cpp/revenium.hpp "$root"/bindings/cpp/revenium/*.hpp >"$out/called"
-# Those that are handed on as a reader are named without a call.
-grep -oh '\brevenium_result_[a-z_]*\b' "$root"/bindings/cpp/revenium/*.hpp | sed 's/$/(/' | sort -u - "$out/called" >"$out/wrapped"
+# Every function of the header is wrapped.
+names() { grep -oh '\brevenium_[a-z_]*\b' "$@" | sort -u; }
+grep -oh '\brevenium_[a-z_]*(' "$root/include/revenium.h" | tr -d '(' | sort -u >"$out/declared"
+# Without comments, which name functions too; and without the header's types.
+sed 's|//.*||' "$root"/bindings/cpp/revenium/*.hpp | names | comm -12 - "$out/declared" >"$out/wrapped"
 diff "$out/declared" "$out/wrapped"
 verdict $? "every function of revenium.h is wrapped"
 

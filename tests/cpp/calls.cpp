@@ -43,7 +43,8 @@ TEST(the_request_is_sent_as_it_is) {
   const std::string body = ask("x", R"("temperature": 0.10000, "top_k": 1e1, "usage_metadata": {"agent": "a"})");
   client.messages.create(body);
   const std::string raw = text_at(test::items(test::http("GET", "/sandbox/requests")).front(), "raw");
-  CHECK(raw.find(R"("temperature": 0.10000, "top_k": 1e1)") != std::string::npos);
+  CHECK_EQUAL(at(raw, "temperature"), "0.10000");
+  CHECK_EQUAL(at(raw, "top_k"), "1e1");
   CHECK(raw.find("usage_metadata") == std::string::npos);
 }
 
@@ -175,6 +176,9 @@ TEST(failures_on_the_way) {
   thrown_by<revenium::timeout_error>([] {
     client.messages.create(ask("x", R"("revenium": {"timeout_ms": 50, "headers": {"x-sandbox": "end=stall"}})"));
   });
+}
+
+TEST(too_many_calls_are_refused) {
   revenium::init(R"({"max_in_flight": 1})");
   const revenium::event_stream busy = client.messages.stream(plan("end=stall", R"("stream": true)"));
   thrown_by<revenium::busy_error>([] { client.messages.create(ask("x")); });
@@ -251,7 +255,7 @@ TEST(an_exception_of_a_lambda_comes_out) {
     client.messages.stream(plan("deltas=100000; gap_ms=1"), [&](const revenium::event&) {
       if (++seen == 4) throw mine{42};
     });
-    CHECK(!"it threw");
+    throw test::failed("it did not throw");
   } catch (const mine& caught) {
     CHECK_EQUAL(caught.number, 42);
   }
@@ -264,7 +268,7 @@ TEST(an_exception_of_a_lambda_comes_out) {
     client.messages.stream(ask("x"), [&](const revenium::event& e) {
       if (e.kind() == revenium::event_kind::message_stop) throw mine{7};
     });
-    CHECK(!"it threw");
+    throw test::failed("it did not throw");
   } catch (const mine& caught) {
     CHECK_EQUAL(caught.number, 7);
   }
@@ -314,23 +318,25 @@ TEST(a_range_streams_without_being_told_to) {
 }
 
 TEST(breaking_out_of_a_range_cancels) {
+  const long disconnects = test::counter("client_disconnects");
   int seen = 0;
   for (const auto& e : client.messages.stream(plan("deltas=1000000; gap_ms=1"))) {
     if (!e.text().empty() && ++seen == 3) break;
   }
-  test::http("GET", "/sandbox/wait?client_disconnects=1&timeout_ms=20000");
+  test::wait_for("client_disconnects", disconnects + 1);
   CHECK(revenium::flush(std::chrono::seconds(10)));
   CHECK_EQUAL(text_at(test::records(1).front(), "stopReason"), "CANCELLED");
 }
 
 TEST(an_exception_in_the_loop_cancels) {
+  const long disconnects = test::counter("client_disconnects");
   try {
     for (const auto& e : client.messages.stream(plan("deltas=1000000; gap_ms=1"))) throw std::string(e.json());
-    CHECK(!"it threw");
+    throw test::failed("it did not throw");
   } catch (const std::string& json) {
     CHECK_EQUAL(text_at(json, "type"), "message_start");
   }
-  test::http("GET", "/sandbox/wait?client_disconnects=1&timeout_ms=20000");
+  test::wait_for("client_disconnects", disconnects + 1);
 }
 
 TEST(a_range_can_be_cancelled_from_elsewhere) {
@@ -375,6 +381,9 @@ TEST(streams_move) {
   CHECK_EQUAL(moved.message().text(), "You said: 1");
   CHECK_EQUAL(streams[0].message().text(), "You said: 4");
   streams[2] = std::move(moved);
+  thrown_by<revenium::handle_error>([&] { (void)moved.message(); });
+  thrown_by<revenium::handle_error>([&] { (void)moved.begin(); });
+  moved.cancel();
   CHECK_EQUAL(streams[2].message().text(), "You said: 1");
 }
 
@@ -562,14 +571,18 @@ TEST(a_throwing_reader_loses_no_frame) {
 }
 
 TEST(dropping_a_queue_cancels_and_releases) {
+  const long disconnects = test::counter("client_disconnects");
   revenium_call left = 0;
   {
     revenium::queue queue;
     left = queue.submit(plan("deltas=1000000; gap_ms=1", R"("stream": true)"), 1).native();
+    queue.read([](revenium::frame&) {});
     revenium::queue moved = std::move(queue);
     moved.submit(ask("x"), 2);
+    thrown_by<revenium::handle_error>([&] { queue.submit(ask("x"), 3); });
+    thrown_by<revenium::handle_error>([&] { queue.read([](revenium::frame&) {}); });
   }
-  test::http("GET", "/sandbox/wait?client_disconnects=1&timeout_ms=20000");
+  test::wait_for("client_disconnects", disconnects + 1);
   CHECK_EQUAL(revenium_release(left), REVENIUM_E_HANDLE);
 }
 
@@ -592,6 +605,8 @@ TEST(a_queue_brings_log_and_delivery_reports) {
 
 // ---- fork ----
 
+// Not under the address sanitizer, whose allocator leaves its locks as the parent's threads held them (GCC 12).
+#if !defined(__SANITIZE_ADDRESS__)
 TEST(a_forked_child_starts_over) {
   const revenium::message parents = client.messages.create(ask("parent"));
   const revenium::metadata scope{{"agent", "parent"}};
@@ -613,6 +628,7 @@ TEST(a_forked_child_starts_over) {
   CHECK_EQUAL(status, 0);
   CHECK_EQUAL(parents.text(), "You said: parent");
 }
+#endif
 
 // ---- C++20 ----
 
@@ -621,7 +637,7 @@ TEST(a_stop_token_ends_a_call) {
   std::stop_source source;
   CHECK_EQUAL(client.messages.create(ask("x"), source.get_token()).text(), "You said: x");
   std::jthread stopper([&] {
-    test::http("GET", "/sandbox/wait?requests=2");
+    test::wait_for("requests", 2);
     source.request_stop();
   });
   thrown_by<revenium::cancelled_error>([&] { client.messages.create(plan("end=stall"), source.get_token()); });
@@ -640,8 +656,8 @@ struct task {
     void return_value(std::string text) { told.set_value(std::move(text)); }
     void unhandled_exception() { told.set_exception(std::current_exception()); }
   };
-  std::coroutine_handle<promise_type> handle;
-  std::future<std::string> text;
+  std::coroutine_handle<promise_type> suspended;
+  std::future<std::string> told;
 };
 
 static task conversation(std::string first, std::string second) {
@@ -652,25 +668,29 @@ static task conversation(std::string first, std::string second) {
 }
 
 TEST(coroutines) {
-  CHECK_EQUAL(conversation(ask("a"), ask("b")).text.get(), "You said: a | You said: b");
+  CHECK_EQUAL(conversation(ask("a"), ask("b")).told.get(), "You said: a | You said: b");
   for (const std::string& record : test::records(2)) CHECK_EQUAL(text_at(record, "agent"), "coroutine");
-  thrown_by<revenium::not_found_error>([] { conversation(ask("a"), plan("status=404")).text.get(); });
+  thrown_by<revenium::not_found_error>([] { conversation(ask("a"), plan("status=404")).told.get(); });
   std::vector<task> many;
   for (int i = 0; i < 100; ++i) many.push_back(conversation(ask(std::to_string(i)), ask("b")));
   for (int i = 0; i < 100; ++i) {
-    CHECK_EQUAL(many[static_cast<std::size_t>(i)].text.get(), "You said: " + std::to_string(i) + " | You said: b");
+    CHECK_EQUAL(many[static_cast<std::size_t>(i)].told.get(), "You said: " + std::to_string(i) + " | You said: b");
   }
 }
 
 TEST(awaiting_late_and_never) {
+  const long disconnects = test::counter("client_disconnects");
   auto early = client.messages.co_create(ask("early"));
   while (!early.await_ready()) std::this_thread::yield();
   CHECK_EQUAL(early.await_resume().text(), "You said: early");
-  { auto never = client.messages.co_create(plan("end=stall")); }
-  test::http("GET", "/sandbox/wait?client_disconnects=1&timeout_ms=20000");
-  const task suspended = conversation(plan("end=stall"), ask("b"));
-  test::http("GET", "/sandbox/wait?requests=3");
-  suspended.handle.destroy();
+  {
+    auto never = client.messages.co_create(plan("end=stall"));
+    test::wait_for("requests", 2);
+  }
+  test::wait_for("client_disconnects", disconnects + 1);
+  const task left = conversation(plan("end=stall"), ask("b"));
+  test::wait_for("requests", 3);
+  left.suspended.destroy();
   CHECK(revenium::shutdown());
 }
 #endif

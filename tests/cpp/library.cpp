@@ -40,7 +40,7 @@ TEST(records_name_this_binding_after_init) {
 }
 
 TEST(settings_are_merged_with_the_name) {
-  for (const char* config : {"", " ", "{}", "{ }\n", R"({"max_retries": 1})", "{\"metadata\": {\"agent\": \"}\"}}  "}) {
+  for (const char* config : {"", "{}", "{ }\n", R"({"max_retries": 1})", "{\"metadata\": {\"agent\": \"}\"}}  "}) {
     revenium::init(config);
     CHECK_EQUAL(source_of_a_record(), "revenium-anthropic-cpp");
     CHECK(revenium::shutdown());
@@ -76,26 +76,24 @@ TEST(a_shutdown_of_c_code_stays) {
 TEST(bad_settings_are_named) {
   const auto error = thrown_by<revenium::config_error>([] { revenium::init(R"({"max_retires": 1})"); });
   CHECK(std::string(error.what()).find("max_retires") != std::string::npos);
-  thrown_by<revenium::json_error>([] { revenium::init("{"); });
-  thrown_by<revenium::json_error>([] { revenium::init("[]"); });
-  thrown_by<revenium::json_error>([] { revenium::init(R"({"max_retries": 1,})"); });
+  for (const char* config : {"{", "x", "}", R"({"max_retries": 1,})"}) {
+    thrown_by<revenium::json_error>([&] { revenium::init(config); });
+  }
+  for (const char* config : {"[]", R"({"max_retries": "many"})"}) {
+    thrown_by<revenium::config_error>([&] { revenium::init(config); });
+  }
   revenium::init();
   thrown_by<revenium::already_error>([] { revenium::init(R"({"max_retries": 5})"); });
   CHECK_EQUAL(source_of_a_record(), "revenium-anthropic-cpp");
 }
 
-TEST(a_bad_environment_is_told_by_every_call) {
-  setenv("ANTHROPIC_API_KEY", "two words", 1);
+TEST(a_missing_key_is_told_by_every_call) {
+  unsetenv("ANTHROPIC_API_KEY");
   thrown_by<revenium::config_error>([] { client.messages.create(ask("x")); });
   thrown_by<revenium::config_error>([] { client.messages.stream(ask("x")); });
   CHECK_EQUAL(client.messages.try_create(ask("x")).code(), REVENIUM_E_CONFIG);
-  setenv("ANTHROPIC_API_KEY", "sk-ant-good", 1);
+  setenv("ANTHROPIC_API_KEY", "sk-ant-late", 1);
   CHECK_EQUAL(client.messages.create(ask("x")).text(), "You said: x");
-}
-
-TEST(no_anthropic_key) {
-  unsetenv("ANTHROPIC_API_KEY");
-  thrown_by<revenium::config_error>([] { client.messages.create(ask("x")); });
 }
 
 TEST(starts_are_counted) {
@@ -155,11 +153,11 @@ TEST(use_after_shutdown) {
   };
   ends([&] {
     while (at_event != read.end()) ++at_event;
-    CHECK(!"a stream ended well");
+    throw test::failed("a stream ended well");
   });
   ends([&] {
     (void)unread.message();
-    CHECK(!"a stream ended well");
+    throw test::failed("a stream ended well");
   });
   ends([&] { queue.read([](revenium::frame& f) { CHECK_EQUAL(f.code(), REVENIUM_E_CANCELLED); }, std::chrono::seconds(1)); });
   thrown_by<revenium::closed_error>([&] { client.messages.create(ask("x"), scope); });

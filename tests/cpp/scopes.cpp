@@ -259,6 +259,14 @@ TEST(members_are_found) {
   }
 }
 
+TEST(members_are_added) {
+  using revenium::detail::with_member;
+  CHECK_EQUAL(with_member("{}", "a", 1), R"({"a":1})");
+  CHECK_EQUAL(with_member("{ \n}\n", "a", true), "{ \n\"a\":true}\n");
+  CHECK_EQUAL(with_member(R"({"b": {}} )", "a", "x"), R"({"b": {},"a":"x"} )");
+  for (const char* odd : {"", " ", "}", "[]", "{", "x"}) CHECK_EQUAL(with_member(odd, "a", 1), odd);
+}
+
 TEST(strings_are_unquoted) {
   using revenium::detail::unquoted;
   CHECK_EQUAL(unquoted(R"("a\"\\\/\n\t\r\b\f\u00e9\u20ac\ud83c\udf89")"), "a\"\\/\n\t\r\b\f\xC3\xA9\xE2\x82\xAC\xF0\x9F\x8E\x89");

@@ -123,9 +123,15 @@ inline std::vector<std::string> items(std::string_view json) {
   return out;
 }
 
+/// A counter of the sandbox, and a wait until it is that high; it runs since the sandbox started.
+inline long counter(const std::string& name) { return std::stol(at(http("GET", "/sandbox/stats"), name)); }
+inline void wait_for(const std::string& name, long count) {
+  http("GET", "/sandbox/wait?timeout_ms=30000&" + name + "=" + std::to_string(count));
+}
+
 /// The bodies of the usage records, once there are `count`.
 inline std::vector<std::string> records(std::size_t count) {
-  http("GET", "/sandbox/wait?timeout_ms=30000&records=" + std::to_string(count));
+  wait_for("records", static_cast<long>(count));
   std::vector<std::string> out;
   for (const std::string& record : items(http("GET", "/sandbox/records"))) out.push_back(at(record, "body"));
   CHECK_EQUAL(out.size(), count);

@@ -191,6 +191,16 @@ inline std::string_view member(std::string_view object, std::string_view name) n
   return {};
 }
 
+/// `object` with a member that it does not have yet. What is no object stays as it is, for the library to say so.
+/// At the end, so that lines and columns of an error about `object` stay right.
+inline std::string with_member(std::string_view object, std::string_view name, const value& added) {
+  std::string out(object);
+  const auto last = out.find_last_not_of(" \t\r\n");
+  if (last == std::string::npos || last == 0 || out[last] != '}') return out;
+  const bool empty = out[out.find_last_not_of(" \t\r\n", last - 1)] == '{';
+  return out.replace(last, 1, (empty ? "" : ",") + json_string(name) + ":" + added.json() + "}");
+}
+
 inline std::optional<std::int64_t> integer(std::string_view json) noexcept {
   std::int64_t number = 0;
   const auto [end, fault] = std::from_chars(json.data(), json.data() + json.size(), number);

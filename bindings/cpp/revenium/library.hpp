@@ -53,16 +53,8 @@ inline void check_abi() {
 /// `config` with the name of this binding, unless it or the environment names another.
 inline std::string with_source(std::string_view config) {
   const char* given = std::getenv("REVENIUM_MIDDLEWARE_SOURCE");
-  const auto last = config.find_last_not_of(" \t\r\n");
-  const bool empty = last == std::string_view::npos;
-  // What is no object is passed on for the library to say so.
-  if ((given != nullptr && *given != '\0') || (!empty && config[last] != '}')) return std::string(config);
-  if (!member(config, "middleware_source").empty()) return std::string(config);
-  // At the end, so that lines and columns of an error about `config` stay right.
-  std::string out(empty ? "{" : config.substr(0, last));
-  const auto before = out.find_last_not_of(" \t\r\n");
-  if (before != std::string::npos && out[before] != '{') out += ',';
-  return out + "\"middleware_source\":" + json_string(middleware_source) + "}";
+  if ((given != nullptr && *given != '\0') || !member(config, "middleware_source").empty()) return std::string(config);
+  return with_member(config.empty() ? "{}" : config, "middleware_source", middleware_source);
 }
 
 inline int init(std::string_view config, handle& detail) noexcept {

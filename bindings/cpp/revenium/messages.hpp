@@ -247,7 +247,7 @@ inline messages_api messages() noexcept { return {}; }
 
 /// The shape of Anthropic's own SDKs: `client.messages.create(body)`. Copies are free; nothing opens or closes with it.
 struct client {
-  messages_api messages;
+  messages_api messages{};
 };
 
 }  // namespace revenium

@@ -54,8 +54,11 @@ class frame {
   std::string text() const {
     return kind() == frame_kind::event ? detail::text_of(event(), body_) : std::string();
   }
-  /// How the call ended; of a result frame, once.
-  outcome<message> result() { return detail::outcome_of(std::move(owned_), header_.code); }
+  /// How the call ended; of a result frame, once. Otherwise a handle error.
+  outcome<message> result() {
+    if (!owned_) return failure(REVENIUM_E_HANDLE);
+    return detail::outcome_of(std::move(owned_), header_.code);
+  }
 
  private:
   friend class queue;
@@ -66,6 +69,7 @@ class frame {
 
 /// Where events and results of any number of calls arrive. Several threads may submit; one at a time reads.
 /// Destroying it cancels what is under way. Not copyable; move it only while nobody uses it.
+/// A moved-from queue throws handle_error.
 class queue {
  public:
   queue() : state_(std::make_unique<state>()) {
@@ -79,17 +83,18 @@ class queue {
   revenium::call submit(std::string_view body, std::uint64_t tag, const metadata& scope = metadata::of_thread()) {
     revenium_call made = 0;
     // Until the call is noted, no reader may find its result.
-    const std::lock_guard<std::mutex> lock(state_->mutex);
-    const auto place = state_->open.emplace(made).first;
-    const int code = revenium_messages_submit(body.data(), body.size(), scope.native(), state_->queue.get(), tag, &made);
+    state& s = here();
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    const auto place = s.open.emplace(made).first;
+    const int code = revenium_messages_submit(body.data(), body.size(), scope.native(), s.queue.get(), tag, &made);
     handle owner(made);
     if (code < 0) {
-      state_->open.erase(place);
+      s.open.erase(place);
       detail::check(code, owner);
     }
-    auto node = state_->open.extract(place);
+    auto node = s.open.extract(place);
     node.value() = owner.detach();
-    state_->open.insert(std::move(node));
+    s.open.insert(std::move(node));
     return revenium::call(made);
   }
 
@@ -98,8 +103,9 @@ class queue {
   /// If `on_frame` throws, the frames read along with that one and not handed over yet come with the next read.
   template <class OnFrame>
   bool read(OnFrame&& on_frame, std::chrono::milliseconds timeout = forever) {
-    if (state_->at == state_->used && !fill(timeout)) return false;
-    while (state_->at < state_->used) {
+    state& s = here();
+    if (s.at == s.used && !fill(timeout)) return false;
+    while (s.at < s.used) {
       frame each = next();
       on_frame(each);
     }
@@ -110,17 +116,17 @@ class queue {
   /// bytes and read() with timeout 0 until it says false. Throws unsupported_error where there is none.
   int wake_fd() const {
     std::int32_t fd = -1;
-    detail::check(revenium_queue_wake_fd(state_->queue.get(), &fd), "The queue has no wake descriptor");
+    detail::check(revenium_queue_wake_fd(here().queue.get(), &fd), "The queue has no wake descriptor");
     return fd;
   }
 
   /// Also sends log lines up to `level` and reports of failed deliveries here; REVENIUM_TOPIC_*, 0 for neither.
   void subscribe(std::uint32_t topics, log_level level = log_level::info) {
-    detail::check(revenium_queue_subscribe(state_->queue.get(), topics, static_cast<std::int32_t>(level)),
+    detail::check(revenium_queue_subscribe(here().queue.get(), topics, static_cast<std::int32_t>(level)),
                   "The queue could not subscribe");
   }
 
-  revenium_queue native() const noexcept { return state_->queue.get(); }
+  revenium_queue native() const noexcept { return state_ ? state_->queue.get() : 0; }
 
  private:
   struct state {
@@ -138,8 +144,13 @@ class queue {
     }
   };
 
+  state& here() const {
+    if (!state_) detail::check(REVENIUM_E_HANDLE, "This queue was moved from");
+    return *state_;
+  }
+
   bool fill(std::chrono::milliseconds timeout) {
-    state& s = *state_;
+    state& s = here();
     for (;;) {
       s.at = s.used = 0;
       std::size_t used = 0;
@@ -156,7 +167,7 @@ class queue {
   }
 
   frame next() {
-    state& s = *state_;
+    state& s = here();
     const char* at = reinterpret_cast<const char*>(s.buffer.data()) + s.at;
     revenium_frame header;
     std::memcpy(&header, at, sizeof header);
@@ -178,7 +189,7 @@ class queue {
 ///     for (const revenium::event& e : client.messages.stream(body)) std::cout << e.text();
 ///
 /// Waits for the next event, and throws how the call failed, in begin() and in ++. One pass, one thread at a time.
-/// Moving it leaves its iterators valid.
+/// Moving it leaves its iterators valid; a moved-from one throws handle_error.
 class event_stream {
   struct state {
     revenium::queue queue;
@@ -218,28 +229,42 @@ class event_stream {
   };
 
   event_stream(std::string_view body, const metadata& scope) : state_(std::make_unique<state>()) {
-    state_->call = state_->queue.submit(body, 0, scope);
+    state_->call = state_->queue.submit(streamed(body), 0, scope);
   }
 
   /// The event at hand; the first one when called for the first time.
   iterator begin() {
-    if (!std::exchange(state_->begun, true)) advance(*state_);
-    return iterator(state_.get());
+    state& s = here();
+    if (!std::exchange(s.begun, true)) advance(s);
+    return iterator(&s);
   }
   iterator end() noexcept { return iterator(); }
 
   /// Reads the rest and gives the whole message put together. Throws how the call failed.
   revenium::message message() {
-    state_->begun = true;
-    while (!state_->ended) advance(*state_);
-    return state_->result->value();
+    state& s = here();
+    s.begun = true;
+    while (!s.ended) advance(s);
+    return s.result->value();
   }
   /// Asks the call to end; the range then ends by cancelled_error.
-  void cancel() const noexcept { state_->call.cancel(); }
+  void cancel() const noexcept { call().cancel(); }
   /// The call, to cancel it from another thread.
-  revenium::call call() const noexcept { return state_->call; }
+  revenium::call call() const noexcept { return state_ ? state_->call : revenium::call(); }
 
  private:
+  state& here() const {
+    if (!state_) detail::check(REVENIUM_E_HANDLE, "This stream was moved from");
+    return *state_;
+  }
+
+  /// `body` with `"stream": true`, which alone makes a submitted call a stream.
+  static std::string streamed(std::string_view body) {
+    const std::string_view said = detail::member(body, "stream");
+    if (said.empty()) return detail::with_member(body, "stream", true);
+    return std::string(body).replace(static_cast<std::size_t>(said.data() - body.data()), said.size(), "true");
+  }
+
   static void advance(state& s) {
     while (!s.ended) {
       if (s.queue.state_->at == s.queue.state_->used) fill(s);
