@@ -76,12 +76,10 @@ TEST(a_shutdown_of_c_code_stays) {
 TEST(bad_settings_are_named) {
   const auto error = thrown_by<revenium::config_error>([] { revenium::init(R"({"max_retires": 1})"); });
   CHECK(std::string(error.what()).find("max_retires") != std::string::npos);
-  for (const char* config : {"{", "x", "}", R"({"max_retries": 1,})"}) {
+  for (const char* config : {"{", "x", "}", "[]", R"({"max_retries": 1,})"}) {
     thrown_by<revenium::json_error>([&] { revenium::init(config); });
   }
-  for (const char* config : {"[]", R"({"max_retries": "many"})"}) {
-    thrown_by<revenium::config_error>([&] { revenium::init(config); });
-  }
+  thrown_by<revenium::config_error>([] { revenium::init(R"({"max_retries": "many"})"); });
   revenium::init();
   thrown_by<revenium::already_error>([] { revenium::init(R"({"max_retries": 5})"); });
   CHECK_EQUAL(source_of_a_record(), "revenium-anthropic-cpp");
