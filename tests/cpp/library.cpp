@@ -170,6 +170,8 @@ TEST(use_after_shutdown) {
   thrown_by<revenium::closed_error>([&] { revenium::flush(std::chrono::milliseconds(1)); });
   CHECK(revenium::shutdown());
   CHECK(!revenium::is_initialized());
+  thrown_by<revenium::closed_error>([] { (void)revenium::status(); });
+  thrown_by<revenium::closed_error>([] { (void)revenium::status_json(); });
   pushed.reset();
 
   revenium::init();
