@@ -15,7 +15,7 @@ pub fn for_bedrock(body: &[u8], betas: &[&str]) -> Result<(String, Bytes)> {
     let text = text(body)?;
     let members = members(text)?;
     let model = find(&members, "model").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-    let model = model.ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
+    let model = model.filter(|model| !model.is_empty()).ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
     let betas = Value::from(betas).to_string();
     let mut comes = Vec::with_capacity(2);
     if find(&members, "anthropic_version").is_none() {
@@ -81,7 +81,7 @@ mod tests {
             let (model, body) = for_bedrock(body.as_bytes(), betas).unwrap();
             assert_eq!((model.as_str(), std::str::from_utf8(&body).unwrap()), ("m", want));
         }
-        for body in [r#"{"a":1}"#, r#"{"model":5}"#] {
+        for body in [r#"{"a":1}"#, r#"{"model":5}"#, r#"{"model":""}"#] {
             assert_eq!(for_bedrock(body.as_bytes(), &[]).unwrap_err().code, Code::Config, "{body}");
         }
     }

@@ -127,8 +127,10 @@ impl Prepared {
         let body = match tokio::time::timeout(silence, answered).await {
             Ok(answered) => answered?,
             Err(_) => {
-                let text = format!("AWS Bedrock sent nothing for {} s.", silence.as_secs());
-                return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
+                let error = Error::new(Code::Timeout, format!("AWS Bedrock sent nothing for {} s.", silence.as_secs()));
+                let head = head.get().cloned();
+                // Once it answers, the tokens are used.
+                return Err(Failure { head: head.clone(), ..Failure::before_answer(error, head.is_none()) });
             }
         };
         match head.get() {
