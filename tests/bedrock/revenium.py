@@ -188,7 +188,7 @@ class BedrockTest(unittest.TestCase):
         environment = dict(os.environ)
         self.addCleanup(lambda: (os.environ.clear(), os.environ.update(environment)))
         os.environ.pop("ANTHROPIC_API_KEY")
-        os.environ.update(KEYS)
+        os.environ.update(KEYS, REVENIUM_LOG_LEVEL="CRITICAL")
         for what in ["plan", "requests", "records"]:
             sandbox("DELETE", "/sandbox/" + what)
 

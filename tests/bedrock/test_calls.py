@@ -1,9 +1,10 @@
 """Calls that go well: what is sent, what comes back, what is recorded."""
 
 import json
-import threading
-
 import os
+import subprocess
+import tempfile
+import threading
 
 from revenium import *
 
@@ -131,6 +132,21 @@ class Create(BedrockTest):
         result = create()
         self.assertEqual(result.code, "OK", result.message)
         self.assertEqual(requests()[0]["headers"]["host"], "bedrock.invalid")
+
+
+class Example(BedrockTest):
+    def test_it_prints_what_it_should_and_is_recorded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program, folder_of_library = folder + "/bedrock", os.path.dirname(os.path.abspath(LIBRARY))
+            compile = ["cc", "-std=c99", "-Wall", "-Werror", "-Iinclude", "examples/c/bedrock.c", "-o", program]
+            compile += ["-L" + folder_of_library, "-lrevenium", "-Wl,-rpath," + folder_of_library]
+            subprocess.run(compile, check=True)
+            printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+        with open("examples/expected/bedrock.txt") as file:
+            self.assertEqual(printed, file.read())
+        first, second = [record["body"] for record in sandbox("GET", "/sandbox/records")]
+        self.assertHas(first, provider="AWS", organizationName="Acme", region="us-east-1", isStreamed=False)
+        self.assertHas(second, provider="AWS", region="eu-central-1", isStreamed=True)
 
 
 class WhoIsAsked(BedrockTest):

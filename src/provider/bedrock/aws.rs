@@ -2,6 +2,7 @@
 
 use super::connector::Connector;
 use crate::log;
+use crate::provider::credentials::aws_credentials;
 use crate::settings::Settings;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -186,7 +187,12 @@ impl Credentials {
                 *self.failed.lock() = None;
                 return Ok(credentials);
             }
-            Ok(Err(CredentialsError::CredentialsNotLoaded(_))) => Missing::NotFound,
+            // A profile with a mistake counts for AWS as none.
+            Ok(Err(CredentialsError::CredentialsNotLoaded(_)))
+                if aws_credentials(&|name| std::env::var(name).ok()).is_none() =>
+            {
+                Missing::NotFound
+            }
             Ok(Err(_)) => Missing::Broken,
             Err(_) => Missing::Slow,
         };

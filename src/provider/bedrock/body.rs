@@ -15,7 +15,9 @@ pub fn for_bedrock(body: &[u8], betas: &[&str]) -> Result<(String, Bytes)> {
     let text = text(body)?;
     let members = members(text)?;
     let model = find(&members, "model").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-    let model = model.filter(|model| !model.is_empty()).ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
+    let model = model
+        .filter(|model| !model.is_empty())
+        .ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
     let betas = Value::from(betas).to_string();
     let mut comes = Vec::with_capacity(2);
     if find(&members, "anthropic_version").is_none() {

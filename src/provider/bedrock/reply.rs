@@ -175,8 +175,10 @@ fn error_name(head: &Head, body: &[u8]) -> String {
         let body = serde_json::from_slice::<serde_json::Value>(body).ok()?;
         ["__type", "code"].iter().find_map(|name| body.get(name)?.as_str().map(str::to_owned))
     };
-    let name = header.map(str::to_owned).or_else(inside).unwrap_or_default();
-    word(&name).to_owned()
+    match header.map(word) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => word(&inside().unwrap_or_default()).to_owned(),
+    }
 }
 
 fn unreadable(fault: &(dyn StdError + 'static)) -> Error {
@@ -275,6 +277,7 @@ mod tests {
             (None, r#"{"code":"AccessDeniedException"}"#, "AccessDeniedException"),
             (None, "<html>", ""),
             (Some("not a word!"), "", ""),
+            (Some(""), r#"{"code":"AccessDeniedException"}"#, "AccessDeniedException"),
         ] {
             assert_eq!(error_name(&head(header), body.as_bytes()), want);
         }
