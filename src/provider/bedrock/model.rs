@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn names_become_ids_and_ids_stay() {
         let plain = Settings::default();
-        let eu = Settings { bedrock_region_prefix: Some("eu".into()), ..Settings::default() };
+        let mut eu = Settings::default();
+        eu.bedrock_region_prefix = Some("eu".into());
         let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
         for (model, want, want_eu) in [
             ("claude-opus-4-7", "anthropic.claude-opus-4-7", "eu.anthropic.claude-opus-4-7"),
@@ -106,9 +107,8 @@ mod tests {
         ] {
             assert_eq!((id(model, &plain).as_str(), id(model, &eu).as_str()), (want, want_eu), "{model}");
         }
-        let mut mapped = eu;
-        mapped.bedrock_model_map.insert("claude-opus-4-7".into(), arn.into());
-        assert_eq!(id("claude-opus-4-7", &mapped), arn);
+        eu.bedrock_model_map.insert("claude-opus-4-7".into(), arn.into());
+        assert_eq!(id("claude-opus-4-7", &eu), arn);
     }
 
     #[test]

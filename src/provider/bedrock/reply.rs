@@ -95,7 +95,8 @@ fn exception(frame: &Message) -> Option<Error> {
 
 /// AWS's name of an error, if it is one: it goes into sentences.
 fn word(name: &str) -> &str {
-    let name = name.split([':', '#']).find(|part| !part.is_empty() && !part.contains('.')).unwrap_or_default().trim();
+    // `namespace#Name:http://address`
+    let name = name.split(':').next().and_then(|name| name.rsplit('#').next()).unwrap_or_default().trim();
     if name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric()) { name } else { "" }
 }
 
