@@ -74,6 +74,7 @@ impl Head {
 }
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
+#[cfg_attr(not(feature = "bedrock"), allow(clippy::large_enum_variant))]
 pub enum Prepared {
     Anthropic(anthropic::Prepared),
     Bedrock(bedrock::Prepared),

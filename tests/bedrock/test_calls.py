@@ -127,6 +127,17 @@ class Create(BedrockTest):
         self.assertEqual(codes, ["OK"] * 50)
         self.assertEqual(len({record["transactionId"] for record in self.records(50)}), 50)
 
+    def test_a_forked_child_calls_too(self):
+        self.start()
+        self.assertEqual(create().code, "OK")
+        child = os.fork()
+        if child == 0:
+            ended = create().code == "OK" and stream()[1].code == "OK" and lib.revenium_flush(10000) == 0
+            os._exit(0 if ended else 1)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        self.assertEqual(create().code, "OK")
+        self.records(4)
+
     def test_a_proxy_is_honoured(self):
         self.start(AWS_ENDPOINT_URL_BEDROCK_RUNTIME="http://bedrock.invalid", HTTP_PROXY=SANDBOX, NO_PROXY="127.0.0.1")
         result = create()

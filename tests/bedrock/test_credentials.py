@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -170,6 +171,32 @@ class Sources(CredentialsTest):
         self.start({"provider": "bedrock"})
         self.found()
         self.assertEqual(requests("unknown")[0]["method"], "PUT")
+
+
+class Renewed(CredentialsTest):
+    def profile(self, key):
+        return self.file("credentials", f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\n")
+
+    def test_refused_credentials_are_loaded_again(self):
+        self.bare()
+        self.start(AWS_SHARED_CREDENTIALS_FILE=self.profile("AKIDOLD123456789012"))
+        plan(PATH, {"status": 403, "headers": {"x-amzn-errortype": "ExpiredTokenException"}}, {})
+        self.assertEqual(create().code, "E_AUTHENTICATION")
+        self.profile("AKIDNEW123456789012")
+        self.assertEqual(create().code, "OK")
+        old, new = [sent["headers"]["authorization"] for sent in requests()]
+        self.assertIn("AKIDOLD123456789012", old)
+        self.assertIn("AKIDNEW123456789012", new)
+
+    def test_a_mended_profile_is_found_after_a_while(self):
+        self.bare()
+        path = self.file("credentials", "[default]\n")
+        self.start({"provider": "bedrock"}, AWS_SHARED_CREDENTIALS_FILE=path)
+        self.assertEqual(create().code, "E_AWS")
+        self.profile("AKIDNEW123456789012")
+        self.assertEqual(create().code, "E_AWS")
+        time.sleep(5.1)
+        self.assertEqual(create().code, "OK")
 
 
 class Missing(CredentialsTest):

@@ -108,6 +108,12 @@ class Errors(BedrockTest):
         self.assertEqual(result.code, "E_CONNECTION")
         self.assertIn("Could not connect to AWS Bedrock", result.message)
 
+    def test_an_endpoint_that_is_none(self):
+        self.start(AWS_ENDPOINT_URL_BEDROCK_RUNTIME="not a url")
+        result = create()
+        self.assertEqual(result.code, "E_AWS")
+        self.assertIn("endpoint", result.message)
+
     def test_silence_and_the_calls_own_limit(self):
         self.start({"read_timeout_ms": 200})
         plan(PATH, "stall")

@@ -50,7 +50,11 @@ pub struct Target {
 pub struct Regional {
     pub client: Client,
     pub region: String,
+    failed: Failed,
 }
+
+/// When the last look for credentials failed, and why.
+type Failed = Arc<Mutex<Option<(Instant, Missing)>>>;
 
 #[derive(Default)]
 pub struct Aws {
@@ -81,11 +85,13 @@ impl Aws {
             .with_http_client(connector.clone())
             .with_region(Some(region.clone()))
             .with_behavior_version(Some(BehaviorVersion::v2026_01_12()));
+        let failed = Failed::default();
+        let credentials = Credentials { chain: chain(&config, target.ask_instance), failed: failed.clone() };
         // Retries, silences and stalls are judged where those of direct calls are.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(connector)
             .region(region.clone())
-            .credentials_provider(Credentials::new(chain(&config, target.ask_instance)))
+            .credentials_provider(credentials)
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_LIMIT * 2).build())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -95,7 +101,7 @@ impl Aws {
         }
         let client = Client::new(&loader.load().await);
         log::debug!("calling AWS Bedrock in {region}");
-        Regional { client, region: region.to_string() }
+        Regional { client, region: region.to_string(), failed }
     }
 
     async fn profile_region(&self) -> Option<Region> {
@@ -136,7 +142,7 @@ impl ProvideCredentials for Instance {
 #[derive(Debug)]
 struct Credentials {
     chain: CredentialsProviderChain,
-    failed: Mutex<Option<(Instant, Missing)>>,
+    failed: Failed,
 }
 
 /// Why there are no credentials.
@@ -171,10 +177,6 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 impl Credentials {
-    fn new(chain: CredentialsProviderChain) -> Credentials {
-        Credentials { chain, failed: Mutex::new(None) }
-    }
-
     async fn load(&self) -> provider::Result {
         let failed = *self.failed.lock();
         if let Some((at, why)) = failed

@@ -125,7 +125,13 @@ impl Prepared {
             }
         };
         let body = match tokio::time::timeout(silence, answered).await {
-            Ok(answered) => answered?,
+            Ok(Ok(body)) => body,
+            Ok(Err(failure)) => {
+                if failure.error.code == Code::Authentication {
+                    self.bedrock.aws.forget(&self.target, &cell);
+                }
+                return Err(failure);
+            }
             Err(_) => {
                 let error = Error::new(Code::Timeout, format!("AWS Bedrock sent nothing for {} s.", silence.as_secs()));
                 let head = head.get().cloned();
