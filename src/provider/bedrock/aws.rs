@@ -63,16 +63,33 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// The client for `target`, made by the first who asks.
+    /// The client for `target`, made by the first who asks. One without credentials is made anew after a while: it
+    /// would never look at the profile files again.
     pub async fn client(
         &self,
         target: &Target,
         http: &reqwest::Client,
         settings: &Settings,
     ) -> Arc<OnceCell<Regional>> {
-        let cell = self.clients.lock().entry(target.clone()).or_default().clone();
+        let cell = {
+            let mut clients = self.clients.lock();
+            let cell = clients.entry(target.clone()).or_default();
+            let failed = cell.get().and_then(|regional| *regional.failed.lock());
+            if failed.is_some_and(|(at, _)| at.elapsed() >= FAILURE_HOLDS) {
+                *cell = Arc::default();
+            }
+            cell.clone()
+        };
         cell.get_or_init(|| self.connect(target, http, settings)).await;
         cell
+    }
+
+    /// AWS refused the credentials that this client holds: the next call shall load what there is by then.
+    pub fn forget(&self, target: &Target, client: &Arc<OnceCell<Regional>>) {
+        let mut clients = self.clients.lock();
+        if clients.get(target).is_some_and(|known| Arc::ptr_eq(known, client)) {
+            clients.remove(target);
+        }
     }
 
     async fn connect(&self, target: &Target, http: &reqwest::Client, settings: &Settings) -> Regional {
