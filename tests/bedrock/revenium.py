@@ -37,6 +37,7 @@ class State(C.Structure):
 
 
 ON_EVENT = C.CFUNCTYPE(C.c_int32, C.c_void_p, C.POINTER(Event))
+ON_LOG = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_void_p, C.c_size_t)
 ON_DONE = C.CFUNCTYPE(None, C.c_void_p, H)
 
 lib = C.CDLL(LIBRARY)
@@ -52,6 +53,7 @@ for name, result, *arguments in [
     ("messages_stream", C.c_int32, C.c_char_p, C.c_size_t, H, ON_EVENT, C.c_void_p, C.POINTER(H)),
     ("messages_start", C.c_int32, C.c_char_p, C.c_size_t, H, ON_EVENT, ON_DONE, C.c_void_p, C.POINTER(H)),
     ("messages_submit", C.c_int32, C.c_char_p, C.c_size_t, H, H, C.c_uint64, C.POINTER(H)),
+    ("set_log", C.c_int32, ON_LOG, C.c_void_p, C.c_int32),
     ("call_cancel", C.c_int32, H),
     ("queue_new", C.c_int32, C.POINTER(H)),
     ("queue_read", C.c_int32, H, C.c_void_p, C.c_size_t, C.c_int32, C.POINTER(C.c_size_t)),

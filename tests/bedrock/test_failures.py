@@ -139,6 +139,18 @@ class Fallback(BedrockTest):
         for record in self.records(2):
             self.assertHas(record, provider="ANTHROPIC", model="claude-sonnet-4-5-20250929", stopReason="END", region=None)
 
+    def test_the_log_says_who_is_asked_and_why(self):
+        lines = []
+        on_log = ON_LOG(lambda _, level, text, length: lines.append((level, C.string_at(text, length).decode())))
+        self.start(KEY, **NO_KEYS)
+        lib.revenium_set_log(on_log, None, 4)
+        self.addCleanup(lib.revenium_set_log, ON_LOG(), None, 1)
+        create()
+        self.assertIn((4, "provider bedrock: the setting provider says so"), lines)
+        warnings = [text for level, text in lines if level == 2]
+        self.assertEqual(len(warnings), 1)
+        self.assertIn("asking Anthropic directly: No AWS credentials were found", warnings[0])
+
     def test_events_come_from_who_answers(self):
         self.start(KEY)
         plan(STREAM_PATH, error(403))
