@@ -321,11 +321,13 @@ impl Engine {
         if metered {
             self.delivery()?;
         }
-        let mut metadata = self.base_metadata.overlay(&scope.metadata);
-        if let (Prepared::Bedrock(_), Some(region)) = (&prepared, &request.choices.aws_region) {
-            // The environment may tell of another region.
-            metadata = metadata.overlay(&Metadata::from_pairs([("region", region.as_str())]));
-        }
+        let mut metadata = match prepared.region() {
+            // The environment tells of another region than the one that is called.
+            Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
+                self.base_metadata.overlay(&Metadata::from_pairs([("region", region)])).overlay(&scope.metadata)
+            }
+            _ => self.base_metadata.overlay(&scope.metadata),
+        };
         if let Some(over) = &request.metadata {
             metadata = metadata.overlay(over);
         }

@@ -89,6 +89,14 @@ impl Prepared {
         }
     }
 
+    /// The AWS region that is asked, as far as it is known.
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Prepared::Anthropic(_) => None,
+            Prepared::Bedrock(prepared) => prepared.region(),
+        }
+    }
+
     /// Who is asked.
     pub fn provider(&self) -> Provider {
         match self {

@@ -203,6 +203,7 @@ class WhoIsAsked(BedrockTest):
         self.assertHas(status(), provider="bedrock", provider_reason="anthropic_base_url is of AWS")
         self.assertEqual(create().code, "OK")
         self.assertIn("/eu-central-1/bedrock/", requests()[0]["headers"]["authorization"])
+        self.assertHas(self.record(), region="eu-central-1")
 
     def test_regions(self):
         config = os.path.join(os.environ["REVENIUM_SPOOL_DIR"] + ".config")

@@ -95,9 +95,9 @@ impl Prepared {
         &self.model
     }
 
-    /// The region that is called, once it was.
+    /// The region that is called: before the first attempt, if it is not left to the profile.
     pub fn region(&self) -> Option<&str> {
-        self.region.get().map(String::as_str)
+        self.region.get().or(self.target.region.as_ref()).map(String::as_str)
     }
 
     /// One attempt. `silence`: how long the provider may say nothing.
