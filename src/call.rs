@@ -454,8 +454,9 @@ fn record(
     summary: Option<&Summary>,
     error: Option<&Error>,
 ) -> Option<String> {
-    // A call of which nothing left this process is no use of anything.
-    if !job.metered || progress.attempts == 0 {
+    // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
+    let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
+    if !job.metered || unsent {
         return None;
     }
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
