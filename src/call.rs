@@ -163,6 +163,8 @@ struct Progress {
     started: SystemTime,
     clock: Instant,
     attempts: u32,
+    /// The last attempt failed in a way that another might not.
+    retryable: bool,
     head: Option<Arc<Head>>,
     reader: Option<Reader>,
     first_token: Option<Duration>,
@@ -204,6 +206,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         started: SystemTime::now(),
         clock: Instant::now(),
         attempts: 0,
+        retryable: false,
         head: None,
         reader: None,
         first_token: None,
@@ -270,12 +273,14 @@ async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progre
         call.attempts.store(progress.attempts, Ordering::Relaxed);
         let failure = match job.prepared.send(client, attempt, silence).await {
             Ok(reply) => {
+                progress.retryable = false;
                 progress.head = Some(reply.head.clone());
                 let _ = call.head.set(reply.head.clone());
                 return Ok(reply);
             }
             Err(failure) => failure,
         };
+        progress.retryable = failure.retry;
         progress.head.clone_from(&failure.head);
         let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure.error) };
         log::debug!("attempt {} failed, again in {} ms: {}", attempt + 1, delay.as_millis(), failure.error);
@@ -337,7 +342,9 @@ async fn stream(
     let wants_events = call.sink.wants_events();
     loop {
         if wants_events {
-            call.sink.room().await;
+            // A reader that is gone must not hold its connection for ever.
+            let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", silence.as_secs()));
+            tokio::time::timeout(silence, call.sink.room()).await.map_err(unread)?;
         }
         let chunk = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))??;
         let mut batch = Batch::new();
@@ -415,6 +422,9 @@ fn record(
 ) -> Option<String> {
     // A call of which nothing left this process is no use of anything.
     if !job.metered || progress.attempts == 0 {
+        return None;
+    }
+    if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
         return None;
     }
     let records = meter::records(&meter::Call {

@@ -11,6 +11,7 @@ use crate::provider::{Prepared, anthropic};
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::{Object, Registry};
 use crate::request::{Request, Streaming};
+use crate::runtime::Runtime;
 use crate::scope::Scope;
 use crate::settings::{ProviderChoice, Settings};
 use crate::sink::Sink;
@@ -21,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Handle;
 
 static CORE: PerProcess<Core> = PerProcess::empty();
 
@@ -36,6 +37,8 @@ pub struct Core {
     /// What a forked child starts from. Append-only, so that it is read without a lock.
     history: Chapter,
     subscribers: Mutex<Vec<Weak<Queue>>>,
+    /// Shut down, and every call has reported. Queues look at it.
+    over: Arc<AtomicBool>,
 }
 
 enum Phase {
@@ -62,6 +65,7 @@ impl Core {
             })),
             history: Chapter { settings: inherited, next: OnceCell::new() },
             subscribers: Mutex::default(),
+            over: Arc::default(),
         }
     }
 
@@ -104,6 +108,14 @@ impl Core {
         matches!(*self.phase.read(), Phase::Closed)
     }
 
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(closed()) } else { Ok(()) }
+    }
+
+    pub fn new_queue(&self) -> Queue {
+        Queue::new(self.over.clone())
+    }
+
     /// revenium_init().
     pub fn init(&self, config: Option<&str>) -> Result<()> {
         self.start(config, true).map(drop)
@@ -133,6 +145,7 @@ impl Core {
                 Phase::Closed if !counted => return Err(closed()),
                 _ => {
                     *phase = Phase::Running(engine.clone());
+                    self.over.store(false, Ordering::Release);
                     self.turn_page(Some(engine.settings.clone()));
                     return Ok(engine);
                 }
@@ -169,7 +182,16 @@ impl Core {
             self.turn_page(None);
             engine
         };
-        engine.close(deadline)
+        let ended = engine.close(deadline);
+        {
+            // Unless another thread has started the library afresh.
+            let phase = self.phase.write();
+            self.over.store(matches!(*phase, Phase::Closed), Ordering::Release);
+        }
+        for queue in self.registry.queues() {
+            queue.nudge();
+        }
+        ended
     }
 
     /// Also send log lines up to `level`, and reports of failed deliveries, to `queue`.
@@ -201,8 +223,6 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-const MAX_LOOKUP_THREADS: usize = 4;
-
 /// One run of the library, from start to shutdown.
 pub struct Engine {
     pub settings: Arc<Settings>,
@@ -214,7 +234,7 @@ pub struct Engine {
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
     http: OnceCell<reqwest::Client>,
-    handle: OnceCell<runtime::Handle>,
+    handle: OnceCell<Handle>,
     runtime: Mutex<Option<Runtime>>,
     /// There is one as soon as there is a key.
     delivery: OnceCell<Arc<Delivery>>,
@@ -279,20 +299,9 @@ impl Engine {
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
-    fn runtime(&self) -> Result<&runtime::Handle> {
+    fn runtime(&self) -> Result<&Handle> {
         self.handle.get_or_try_init(|| {
-            let built = os::with_signals_blocked(|| {
-                runtime::Builder::new_multi_thread()
-                    .worker_threads(self.settings.worker_threads)
-                    .thread_name("revenium-io")
-                    // They look up host names, nothing else.
-                    .max_blocking_threads(MAX_LOOKUP_THREADS)
-                    .enable_io()
-                    .enable_time()
-                    .build()
-            });
-            let runtime =
-                built.map_err(|fault| Error::new(Code::Internal, format!("No threads could be started: {fault}.")))?;
+            let runtime = Runtime::start(self.settings.worker_threads)?;
             let handle = runtime.handle().clone();
             *self.runtime.lock() = Some(runtime);
             flush_at_exit();
@@ -462,8 +471,7 @@ impl Engine {
         let flushed = self.flush(deadline);
         let left = self.delivery.get().map_or(0, |delivery| delivery.stop());
         if let Some(runtime) = self.runtime.lock().take() {
-            // Does not wait: a name lookup that hangs must not hold up the host.
-            runtime.shutdown_background();
+            runtime.stop();
         }
         if flushed && left == 0 {
             return Ok(());

@@ -29,6 +29,7 @@ pub mod queue;
 pub mod registry;
 pub mod request;
 pub mod retry;
+pub mod runtime;
 pub mod scope;
 pub mod settings;
 pub mod sink;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -102,6 +102,8 @@ pub struct Queue {
     arrived: Condvar,
     topics: AtomicU32,
     dropped_notices: AtomicUsize,
+    /// The library was shut down and its calls have reported: what is not here does not come.
+    over: Arc<AtomicBool>,
 }
 
 /// What a read gave.
@@ -114,6 +116,10 @@ pub enum Read {
 }
 
 impl Queue {
+    pub fn new(over: Arc<AtomicBool>) -> Queue {
+        Queue { over, ..Queue::default() }
+    }
+
     /// The events of one network read.
     pub fn push_events(&self, batch: &Batch, call: u64, tag: u64, flow: &Arc<Flow>) -> Result<()> {
         let mut bytes = Vec::with_capacity(batch.bytes() + batch.len() * (HEADER + 8));
@@ -185,7 +191,7 @@ impl Queue {
     pub fn read(&self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<Read> {
         let mut state = self.state.lock();
         while state.chunks.is_empty() {
-            if state.closed {
+            if state.closed || self.over.load(Ordering::Acquire) {
                 return Err(Error::new(Code::Closed, "The queue is closed."));
             }
             state.signalled = false;
@@ -253,6 +259,13 @@ impl Queue {
         }
         state.wakes.clear();
         drop(state);
+        self.arrived.notify_all();
+    }
+
+    /// Have readers that wait look whether it is over.
+    pub fn nudge(&self) {
+        // With the lock, so that none is between looking and waiting.
+        drop(self.state.lock());
         self.arrived.notify_all();
     }
 

@@ -78,6 +78,14 @@ impl Registry {
         }
     }
 
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        let queue_of = |object: &Object| match object {
+            Object::Queue(queue) => Some(queue.clone()),
+            _ => None,
+        };
+        self.shards.iter().flat_map(|shard| shard.lock().values().filter_map(queue_of).collect::<Vec<_>>()).collect()
+    }
+
     /// Why `number` names nothing here.
     pub fn unknown(&self, number: u64) -> Error {
         if (FIRST..self.floor).contains(&number) {

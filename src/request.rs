@@ -38,6 +38,8 @@ pub struct Choices {
     pub base_url: Option<String>,
     pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
     pub meter: Option<bool>,
+    /// False: the caller tries again by himself, so a failure that may be tried again leaves no record.
+    pub meter_retryable: Option<bool>,
     pub max_retries: Option<u32>,
 }
 
@@ -218,6 +220,9 @@ impl Choices {
                     }
                 }
                 "meter" => choices.meter = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?),
+                "meter_retryable" => {
+                    choices.meter_retryable = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?);
+                }
                 "max_retries" => {
                     let n = value.as_u64().filter(|n| *n <= 100).ok_or_else(|| wrong("a number from 0 to 100"))?;
                     choices.max_retries = Some(n as u32);

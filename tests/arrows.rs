@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "engine",
         &[
             "call", "delivery", "dispatch", "http", "meter", "provider", "queue", "registry", "request", "scope",
-            "settings", "sink",
+            "runtime", "settings", "sink",
         ],
     ),
     (
@@ -46,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("settings", &[]),
     ("http", &[]),
     ("retry", &[]),
+    ("runtime", &[]),
     ("error", &[]),
     ("log", &[]),
     ("os", &[]),

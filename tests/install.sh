@@ -45,6 +45,9 @@ export PKG_CONFIG_PATH="$lib/pkgconfig"
 # shellcheck disable=SC2046 # the flags are words
 cc -o "$scratch/shared" "$example" $(pkg-config --cflags --libs revenium) -Wl,-rpath,"$lib"
 expect "$scratch/shared"
+# shellcheck disable=SC2046 # the flags are words
+c++ -std=c++17 -o "$scratch/cpp" examples/cpp/getting_started.cpp $(pkg-config --cflags --libs revenium) -Wl,-rpath,"$lib"
+expect "$scratch/cpp"
 
 mkdir "$scratch/project"
 cp "$example" "$scratch/project"

@@ -1,4 +1,4 @@
-# What a C project needs: the header, both libraries, and what pkg-config and CMake ask for.
+# What a C or C++ project needs: the headers, both libraries, and what pkg-config and CMake ask for.
 # `make install PREFIX=/opt/revenium`; DESTDIR stands before every path that is written to, but in no file.
 # Where root has no cargo: `make install DESTDIR=stage` and copy, or `sudo make install CARGO=true` after a build.
 
@@ -22,8 +22,9 @@ fill = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@SONAME@|$(SONAME)|g' \
 
 install: ## header, libraries, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
 	$(CARGO) build --package revenium --lib --profile $(PROFILE)
-	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
-	$(INSTALL) -m 644 include/revenium.h $(wildcard bindings/cpp/*.hpp) $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
+	$(INSTALL) -m 644 include/revenium.h bindings/cpp/revenium.hpp $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 bindings/cpp/revenium/*.hpp $(DESTDIR)$(INCLUDEDIR)/revenium
 	$(INSTALL) -m 755 $(BUILT)/librevenium.so $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
 	ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
@@ -33,6 +34,7 @@ install: ## header, libraries, pkg-config and CMake files; PREFIX, DESTDIR, LIBD
 	    $(fill) bindings/c/$$file.cmake.in >$(DESTDIR)$(CMAKEDIR)/$$file.cmake || exit 1; done
 
 uninstall: ## the same files, gone
-	rm -f $(DESTDIR)$(INCLUDEDIR)/revenium.h $(addprefix $(DESTDIR)$(INCLUDEDIR)/,$(notdir $(wildcard bindings/cpp/*.hpp)))
+	rm -f $(DESTDIR)$(INCLUDEDIR)/revenium.h $(DESTDIR)$(INCLUDEDIR)/revenium.hpp
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/revenium
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,librevenium.so.$(VERSION) $(SONAME) librevenium.so librevenium.a pkgconfig/revenium.pc)
 	rm -rf $(DESTDIR)$(CMAKEDIR)

@@ -59,6 +59,26 @@ pub unsafe fn with_result(out: *mut u64, optional: bool, body: impl FnOnce() -> 
     code as i32
 }
 
+/// An export whose `out` receives the handle of what it makes, or on an error a result that says why.
+///
+/// # Safety
+/// `out` is NULL or points to room for a handle.
+pub unsafe fn with_handle(out: *mut u64, optional: bool, body: impl FnOnce() -> Result<u64>) -> i32 {
+    let mut made = 0;
+    // SAFETY: as promised by the caller.
+    let code = unsafe {
+        with_result(out, optional, || {
+            made = body()?;
+            Ok(None)
+        })
+    };
+    if made != 0 && !out.is_null() {
+        // SAFETY: not NULL, so it points to room for a handle.
+        unsafe { *out = made };
+    }
+    code
+}
+
 /// An out parameter starts as 0.
 ///
 /// # Safety

@@ -74,9 +74,9 @@ pub extern "C" fn revenium_flush(timeout_ms: i32) -> i32 {
 /// still reports its result), flushes within `timeout_ms` and stops the threads.
 /// Waits, never longer than `timeout_ms` plus 100 ms. REVENIUM_E_TIMEOUT: the
 /// rest stays in the spool for the next run (without a spool: counted dropped).
-/// Afterwards every function is still safe to call and returns
-/// REVENIUM_E_CLOSED; what was got before can still be read and released, and
-/// revenium_init() starts afresh.
+/// Afterwards every function is still safe to call; those that would begin or
+/// wait for something return REVENIUM_E_CLOSED. What was got before can still
+/// be read and released, and revenium_init() starts afresh.
 /// A host that exits through exit(3) without this is flushed for up to
 /// `flush_at_exit_ms`; what is then unsent lies in the spool for the next run.
 /// Go, and a process killed by a signal, do not exit so.

@@ -79,7 +79,8 @@ unsafe fn hand_over(
 ///   two members that the library takes out:
 ///     "usage_metadata": {...}  fields for this one call, over the scope's;
 ///     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
-///                  "headers", "meter", "max_retries"}  choices for this call.
+///                  "headers", "meter", "meter_retryable", "max_retries"}
+///                             choices for this call.
 /// scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
 /// All four functions check the request before anything is sent; these errors
 /// (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no
@@ -176,13 +177,13 @@ pub unsafe extern "C" fn revenium_messages_start(
 ) -> i32 {
     // SAFETY: the header asks for valid pointers.
     unsafe {
-        begun(call, || {
+        edge::with_handle(call, true, || {
             let on_done = on_done.ok_or_else(|| Error::new(Code::Argument, "on_done is NULL."))?;
             let request = edge::required_text(request, request_len)?;
             let streaming = if on_event.is_some() { Streaming::Always } else { Streaming::AsRequested };
             let handlers = Box::new(HostHandlers { on_event, on_done, user });
             let sink = Sink::Callbacks(Callbacks::new(handlers, on_event.is_some()));
-            begin(request, streaming, scope, sink, !call.is_null())
+            begin(request, streaming, scope, sink, !call.is_null()).map(|call| call.number)
         })
     }
 }
@@ -201,32 +202,12 @@ pub unsafe extern "C" fn revenium_messages_submit(
 ) -> i32 {
     // SAFETY: the header asks for valid pointers.
     unsafe {
-        begun(call, || {
+        edge::with_handle(call, true, || {
             let request = edge::required_text(request, request_len)?;
             let sink = Sink::Queue { queue: core().registry.queue(queue)?, tag, flow: Arc::<Flow>::default() };
-            begin(request, Streaming::AsRequested, scope, sink, !call.is_null())
+            begin(request, Streaming::AsRequested, scope, sink, !call.is_null()).map(|call| call.number)
         })
     }
-}
-
-/// Begin a call; its handle, or on an error a result that says why, goes to `out`.
-///
-/// # Safety
-/// `out` is NULL or points to room for a handle.
-unsafe fn begun(out: *mut revenium_call, body: impl FnOnce() -> Result<Arc<Call>>) -> i32 {
-    let mut number = 0;
-    // SAFETY: as promised by the caller.
-    let code = unsafe {
-        edge::with_result(out, true, || {
-            number = body()?.number;
-            Ok(None)
-        })
-    };
-    if number != 0 && !out.is_null() {
-        // SAFETY: not NULL, so it points to room for a handle.
-        unsafe { *out = number };
-    }
-    code
 }
 
 /// Ask a call to end. Returns at once; asking twice, or too late, is

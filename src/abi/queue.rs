@@ -5,7 +5,7 @@ use super::types::*;
 use crate::engine::core;
 use crate::error::{Code, Error};
 use crate::log::Level;
-use crate::queue::{Queue, Read, TOPIC_LOG, TOPIC_METERING};
+use crate::queue::{Read, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::Object;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
@@ -15,17 +15,13 @@ use std::sync::Arc;
 /// loop. Several threads may submit to a queue; one at a time should read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_queue_new(out: *mut revenium_queue) -> i32 {
-    edge::code(|| {
-        // SAFETY: the header asks for valid pointers.
-        unsafe { edge::zero(out)? };
-        if core().is_closed() {
-            return Ok(Code::Closed);
-        }
-        let number = core().registry.insert(Object::Queue(Arc::new(Queue::default())));
-        // SAFETY: `out` was not NULL.
-        unsafe { *out = number };
-        Ok(Code::Ok)
-    })
+    // SAFETY: the header asks for valid pointers.
+    unsafe {
+        edge::with_handle(out, false, || {
+            core().check_open()?;
+            Ok(core().registry.insert(Object::Queue(Arc::new(core().new_queue()))))
+        })
+    }
 }
 
 /// Copy as many whole frames as fit into `buffer`, which is aligned to 8.
@@ -34,6 +30,7 @@ pub unsafe extern "C" fn revenium_queue_new(out: *mut revenium_queue) -> i32 {
 /// used: receives the bytes written.
 /// REVENIUM_OK: at least one frame. REVENIUM_EMPTY: none came in time.
 /// REVENIUM_E_BUFFER: the next frame alone is larger; `used` says how large.
+/// REVENIUM_E_CLOSED: none is left, and after revenium_shutdown() none comes.
 /// A call stops reading from the network while too much of it lies unread:
 /// a slow reader costs no memory and loses nothing.
 #[unsafe(no_mangle)]
@@ -62,7 +59,6 @@ pub unsafe extern "C" fn revenium_queue_read(
         let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), buffer_size) };
         let (code, bytes) = match queue.read(buffer, deadline)? {
             Read::Frames(bytes) => (Code::Ok, bytes),
-            Read::Empty if core().is_closed() => (Code::Closed, 0),
             Read::Empty => (Code::Empty, 0),
             Read::TooSmall(bytes) => (Code::Buffer, bytes),
         };
@@ -77,6 +73,7 @@ pub unsafe extern "C" fn revenium_queue_read(
 /// readable: read and drop its bytes, then revenium_queue_read() with timeout 0
 /// until REVENIUM_EMPTY. It is non-blocking and a socket: no SIGPIPE.
 /// On Windows: REVENIUM_E_UNSUPPORTED; read with a timeout on a thread.
+/// fd: receives -1 on an error, as 0 is a descriptor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_queue_wake_fd(queue: revenium_queue, fd: *mut i32) -> i32 {
     edge::code(|| {

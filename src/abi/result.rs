@@ -77,8 +77,9 @@ pub unsafe extern "C" fn revenium_result_request_id(result: revenium_result, len
 
 /// JSON about the call rather than its content: code, http_status, request_id,
 /// retry_after_ms, provider, model, stop_reason, transaction_id, duration_ms,
-/// time_to_first_token_ms, attempts, metered, headers. On a call that still
-/// runs: what is known so far, from the provider's first answer on.
+/// time_to_first_token_ms, attempts, metered, headers; what does not apply is
+/// left out. On a call that still runs: what is known so far, from the
+/// provider's first answer on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_result_info(result: revenium_result, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for valid pointers.
@@ -98,7 +99,9 @@ pub unsafe extern "C" fn revenium_result_usage(result: revenium_result, out: *mu
     edge::code(|| {
         // SAFETY: the header asks for a struct with its size set.
         let shared = unsafe { edge::sized(out)? };
-        let Some(outcome) = outcome(result)? else { return Ok(Code::Empty) };
+        let Some(outcome) = outcome(result)? else {
+            return Err(Error::new(Code::Handle, "The call still runs."));
+        };
         let tokens = &outcome.summary.usage.tokens;
         let usage = revenium_usage {
             struct_size: 0,

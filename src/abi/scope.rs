@@ -35,27 +35,22 @@ pub unsafe extern "C" fn revenium_scope_new(
     flags: u32,
     out: *mut revenium_scope,
 ) -> i32 {
-    edge::code(|| {
-        // SAFETY: the header asks for valid pointers.
-        let metadata = unsafe {
-            edge::zero(out)?;
-            edge::text(metadata, metadata_len)?
-        };
-        if flags & !REVENIUM_SCOPE_METER != 0 {
-            return Err(Error::new(Code::Argument, "Unknown scope flags."));
-        }
-        if core().is_closed() {
-            return Ok(Code::Closed);
-        }
-        if let Some(text) = metadata {
-            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
-                .map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
-        }
-        let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0);
-        // SAFETY: `out` was not NULL.
-        unsafe { *out = core().registry.insert(Object::Scope(Arc::new(scope))) };
-        Ok(Code::Ok)
-    })
+    // SAFETY: the header asks for valid pointers.
+    unsafe {
+        edge::with_handle(out, false, || {
+            let metadata = edge::text(metadata, metadata_len)?;
+            if flags & !REVENIUM_SCOPE_METER != 0 {
+                return Err(Error::new(Code::Argument, "Unknown scope flags."));
+            }
+            core().check_open()?;
+            if let Some(text) = metadata {
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+                    .map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
+            }
+            let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0);
+            Ok(core().registry.insert(Object::Scope(Arc::new(scope))))
+        })
+    }
 }
 
 /// Make `scope` the one that REVENIUM_SCOPE_THREAD means on this OS thread,

@@ -79,7 +79,8 @@ impl Prepared {
     pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> std::result::Result<Reply, Failure> {
         let mut request = reqwest::Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(RETRY_COUNT, attempt.into());
+        // A caller who tries again by himself has his own count.
+        request.headers_mut().entry(RETRY_COUNT).or_insert(attempt.into());
         *request.body_mut() = Some(self.body.clone().into());
         let response = match tokio::time::timeout(silence, client.execute(request)).await {
             Ok(Ok(response)) => response,

@@ -63,7 +63,7 @@ pub(super) fn config(text: &str) -> Result<BTreeMap<String, Box<RawValue>>> {
     let members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
             // The error's own words may show a value.
-            Category::Data => Error::new(Code::Config, "the configuration must be a JSON object"),
+            Category::Data => Error::new(Code::Json, "the configuration must be a JSON object"),
             _ => Error::new(
                 Code::Json,
                 format!("the configuration is not JSON: error at line {} column {}", error.line(), error.column()),

@@ -58,7 +58,7 @@ fn every_default_is_a_valid_value() {
     assert!(warnings.is_empty());
     assert_eq!(settings, ok("{}", &[]));
     assert_eq!(settings.in_force().len(), TABLE.len());
-    assert_eq!((settings.max_retries, settings.worker_threads, settings.max_response_bytes), (2, 2, 64 << 20));
+    assert_eq!((settings.max_retries, settings.worker_threads, settings.max_response_bytes), (2, 1, 64 << 20));
     assert_eq!((settings.read_timeout_ms, settings.metering_timeout_ms), (600_000, 10_000));
     assert_eq!((settings.log_level, settings.bedrock_fallback, settings.metadata.as_str()), (Level::Warn, true, "{}"));
     assert_eq!((settings.spool_dir, settings.spool_sync), (None, SpoolSync::Process));
@@ -135,7 +135,7 @@ fn configuration_refuses() {
     for (config, code, sentence) in [
         ("", Code::Json, "the configuration is not JSON: error at line 1 column 0"),
         ("{\"a\":1,\n}", Code::Json, "the configuration is not JSON: error at line 2 column 1"),
-        ("[]", Code::Config, "the configuration must be a JSON object"),
+        ("[]", Code::Json, "the configuration must be a JSON object"),
         (r#"{"max_retry":1}"#, Code::Config, r#"there is no setting "max_retry"; did you mean max_retries?"#),
         (r#"{"timeoutMs":1}"#, Code::Config, r#"there is no setting "timeoutMs"; did you mean timeout_ms?"#),
         (r#"{"REVENIUM_DEBUG":1}"#, Code::Config, r#"there is no setting "REVENIUM_DEBUG"; did you mean debug?"#),

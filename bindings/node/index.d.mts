@@ -1,0 +1,2 @@
+export * from './index.js';
+export { Anthropic as default } from './index.js';

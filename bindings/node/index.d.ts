@@ -1,0 +1,334 @@
+// librevenium for Node.js: call Claude with every call metered to Revenium.
+//
+// Times are milliseconds. Nothing here wants to be freed or closed: calls, streams and scopes give back what they hold
+// when they end. An idle library never keeps the process alive; calls under way do. At exit, records that are still
+// unsent are sent for up to the setting `flush_at_exit_ms`; on a signal that ends the process they are not, so call
+// `shutdown()` from your handler.
+
+import type {
+  Message,
+  MessageCreateParamsBase,
+  MessageCreateParamsNonStreaming,
+  MessageCreateParamsStreaming,
+  RawMessageStreamEvent,
+  UsageMetadata,
+} from './types';
+
+export * from './types';
+
+/** Plug in other types, the official SDK's say: `new Anthropic<{ Message: SDK.Message; Event: SDK.RawMessageStreamEvent }>()`. */
+export interface Types {
+  Message?: unknown;
+  Event?: unknown;
+}
+
+type MessageOf<T extends Types> = T extends { Message: infer M } ? M : Message;
+type EventOf<T extends Types> = T extends { Event: infer E } ? E : RawMessageStreamEvent;
+
+/** Headers in any of the usual forms. null takes a default header away, undefined says nothing. */
+export type HeadersLike = Headers | [string, string][] | Record<string, string | null | undefined>;
+
+export interface ClientOptions {
+  /** Default: the setting `anthropic_api_key`, that is ANTHROPIC_API_KEY. A function is asked for each call. */
+  apiKey?: string | null | (() => string | Promise<string>);
+  /** Sent as `Authorization: Bearer` instead of a key. */
+  authToken?: string | null;
+  /** Default: the setting `anthropic_base_url`, that is ANTHROPIC_BASE_URL. A path is kept. */
+  baseURL?: string | null;
+  /** See RequestOptions. */
+  timeout?: number;
+  /** 0 to 100. Default: the setting `max_retries`, 2. */
+  maxRetries?: number;
+  defaultHeaders?: HeadersLike;
+  /** Who answers. Default: the setting `provider`. */
+  provider?: 'auto' | 'anthropic' | 'bedrock' | null;
+}
+
+export interface RequestOptions {
+  /** Ends the call. Before the answer the call rejects with APIUserAbortError; the iteration of a stream then just ends. */
+  signal?: AbortSignal | null;
+  /**
+   * Milliseconds. For a reply: from the call to its end, retries included. For a stream: until the provider's first
+   * answer; a stream that goes on may go on for hours. Default: the setting `timeout_ms`.
+   */
+  timeout?: number;
+  maxRetries?: number;
+  headers?: HeadersLike;
+}
+
+/** A client. Cheap: it opens nothing of its own, and there may be any number. */
+export class Anthropic<T extends Types = {}> {
+  constructor(options?: ClientOptions);
+  /** null when it comes from the settings or from a function. */
+  readonly apiKey: string | null;
+  readonly authToken: string | null;
+  readonly baseURL: string | null;
+  readonly timeout: number | undefined;
+  readonly maxRetries: number | undefined;
+  readonly messages: Messages<T>;
+  /** The same client with some options changed. */
+  withOptions(options: ClientOptions): Anthropic<T>;
+}
+
+export default Anthropic;
+
+export interface Messages<T extends Types = {}> {
+  /**
+   * Send a message.
+   *
+   * Rejects with one of the error classes below; with ReveniumError, and nothing sent, when the library refuses the
+   * request (bad JSON, no key, too many calls, after shutdown).
+   */
+  create(params: MessageCreateParamsNonStreaming, options?: RequestOptions): APIPromise<MessageOf<T>>;
+  /** The promise resolves when the provider has answered, before the first event. */
+  create(params: MessageCreateParamsStreaming, options?: RequestOptions): APIPromise<Stream<EventOf<T>>>;
+  create(params: MessageCreateParamsBase, options?: RequestOptions): APIPromise<MessageOf<T> | Stream<EventOf<T>>>;
+  /** Send a message and follow the reply. An error that no listener and no promise takes is an unhandled rejection. */
+  stream(params: MessageCreateParamsBase, options?: RequestOptions): MessageStream<T>;
+}
+
+export interface APIPromise<R> extends Promise<R> {
+  /** Status and headers of the provider's answer. Its body is read already. */
+  asResponse(): Promise<Response>;
+  withResponse(): Promise<{ data: R; response: Response; request_id: string | null }>;
+  /** What the library knows about a reply beside its content. Of a stream: what was known when it began. */
+  withInfo(): Promise<{ data: R; info: CallInfo }>;
+}
+
+/** About one call. What is not known is absent. */
+export interface CallInfo {
+  /** `REVENIUM_OK`; absent while the call runs. */
+  code?: string;
+  http_status?: number;
+  request_id?: string;
+  /** Who answered. */
+  provider?: 'anthropic' | 'bedrock';
+  model?: string;
+  stop_reason?: string;
+  /** Of the usage record. */
+  transaction_id?: string;
+  /** Milliseconds. */
+  duration_ms?: number;
+  /** Milliseconds. */
+  time_to_first_token_ms?: number;
+  attempts?: number;
+  /** Whether the call was handed to metering. */
+  metered?: boolean;
+  headers?: Record<string, string>;
+  [member: string]: unknown;
+}
+
+/**
+ * The events of a streamed reply, to be read once. Leaving the loop early ends the call, and what was used until then
+ * is metered. Events wait in memory for a slow reader: at most one reply.
+ */
+export class Stream<Event> implements AsyncIterable<Event> {
+  private constructor();
+  /** `controller.abort()` ends the call; the iteration then ends without an error. */
+  readonly controller: AbortController;
+  [Symbol.asyncIterator](): AsyncIterator<Event>;
+  tee(): [Stream<Event>, Stream<Event>];
+  /** The events as lines of JSON. */
+  toReadableStream(): ReadableStream;
+}
+
+export interface MessageStreamEvents<T extends Types = {}> {
+  /** The provider has answered. */
+  connect: () => void;
+  streamEvent: (event: EventOf<T>, snapshot: MessageOf<T>) => void;
+  text: (delta: string, snapshot: string) => void;
+  thinking: (delta: string, snapshot: string) => void;
+  signature: (signature: string) => void;
+  citation: (citation: any, snapshot: any[]) => void;
+  /** `snapshot`: the tool's input as far as it is whole. */
+  inputJson: (delta: string, snapshot: unknown) => void;
+  contentBlock: (block: MessageOf<T> extends { content: (infer B)[] } ? B : unknown) => void;
+  message: (message: MessageOf<T>) => void;
+  finalMessage: (message: MessageOf<T>) => void;
+  error: (error: AnthropicError) => void;
+  abort: (error: APIUserAbortError) => void;
+  /** Comes last, always. */
+  end: () => void;
+}
+
+export class MessageStream<T extends Types = {}> implements AsyncIterable<EventOf<T>> {
+  private constructor();
+  readonly controller: AbortController;
+  readonly receivedMessages: MessageOf<T>[];
+  readonly ended: boolean;
+  readonly errored: boolean;
+  readonly aborted: boolean;
+  /** The message as far as it has come; undefined before its start and after its end. */
+  readonly currentMessage: MessageOf<T> | undefined;
+  on<E extends keyof MessageStreamEvents<T>>(event: E, listener: MessageStreamEvents<T>[E]): this;
+  once<E extends keyof MessageStreamEvents<T>>(event: E, listener: MessageStreamEvents<T>[E]): this;
+  off<E extends keyof MessageStreamEvents<T>>(event: E, listener: MessageStreamEvents<T>[E]): this;
+  /** The next `event`. Rejects if the stream fails before. */
+  emitted<E extends keyof MessageStreamEvents<T>>(event: E): Promise<any>;
+  /** Resolves when the stream has ended well; rejects with its error. */
+  done(): Promise<void>;
+  finalMessage(): Promise<MessageOf<T>>;
+  /** The text blocks, joined with spaces. Rejects if there are none. */
+  finalText(): Promise<string>;
+  /** What the library knows about the reply beside its content. */
+  finalInfo(): Promise<CallInfo>;
+  /** End the call. What was used until then is metered. */
+  abort(): void;
+  [Symbol.asyncIterator](): AsyncIterator<EventOf<T>>;
+  toReadableStream(): ReadableStream;
+}
+
+/**
+ * Run `fn`; every call that it makes, directly or after any await, carries `fields` over those of the scopes around it.
+ * Concurrent requests never see each other's. `fields` are copied.
+ * @returns what `fn` returns
+ */
+export function withUsageMetadata<R>(fields: UsageMetadata, fn: () => R): R;
+
+/** Run `fn` with the meter mark: its calls are metered even if the setting `selective_metering` is on. */
+export function meter<R>(fn: () => R): R;
+
+/**
+ * For the official SDK: `new Anthropic({ fetch })`. POST …/v1/messages goes through this library and is metered; every
+ * other URL goes to the global fetch. Reads `usage_metadata` (or `usageMetadata`) in the body and takes it out.
+ */
+export function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+
+/**
+ * A `fetch` for an official client whose `maxRetries` is not the SDK's default of 2: only the attempt after which the
+ * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try.
+ */
+export function createFetch(options?: { maxRetries?: number }): typeof fetch;
+
+/** Settings by their JSON keys, which README.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
+export type Config = Record<string, string | number | boolean | object | null>;
+
+/**
+ * Start the library with settings of your own: they win over the environment. Optional: the first call starts it from
+ * the environment. Opens no connection. For the whole process, threads included.
+ * @throws ReveniumError `REVENIUM_E_CONFIG`: an unknown or malformed setting; `REVENIUM_E_ALREADY`: it runs with others
+ */
+export function init(config?: Config): void;
+
+/** Whether a call made now would be metered: the library runs, or can start, and has a Revenium key. */
+export function isInitialized(): boolean;
+
+/** The state of the library in this process. Counters run since the start. */
+export interface Status {
+  initialized: boolean;
+  /** Who answers a call without its own choice. */
+  provider: 'anthropic' | 'bedrock' | null;
+  /** `off`: there is no Revenium key. */
+  metering: 'on' | 'selective' | 'off';
+  callsInFlight: number;
+  callsStarted: number;
+  callsFailed: number;
+  /** Usage records not yet acknowledged by Revenium. */
+  eventsPending: number;
+  eventsDelivered: number;
+  eventsRetried: number;
+  /** Given up for good. 0 is the healthy value. */
+  eventsDropped: number;
+  /** Of the last failed delivery, `REVENIUM_E_…`. */
+  lastError: string | null;
+  lastHttpStatus: number | null;
+}
+
+/** @throws ReveniumError `REVENIUM_E_CLOSED` after shutdown */
+export function status(): Status;
+
+/** The same and more: settings in force without secrets, why this provider, queue depth, the last error in words. */
+export function statusJson(): Record<string, any>;
+
+/**
+ * Wait, without holding up the event loop, until no usage record waits to be delivered.
+ * @param timeoutMs milliseconds; 5,000 if not given
+ * @returns false: some still wait when the time is up; they stay queued
+ */
+export function flush(timeoutMs?: number): Promise<boolean>;
+
+/**
+ * End the library for the whole process: cancel the calls under way (each rejects), deliver what waits, stop the
+ * threads. Later calls reject with `REVENIUM_E_CLOSED` until `init()` starts it afresh.
+ * @param timeoutMs milliseconds; 5,000 if not given
+ * @returns false: the time was up first; what is unsent stays in the spool for the next run
+ */
+export function shutdown(timeoutMs?: number): Promise<boolean>;
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+
+/**
+ * Receive the library's log lines up to `level` (default `info`), beside standard error. Lines hold no keys and no
+ * prompts. When lines come faster than they are read, some are dropped.
+ * @returns a function that ends it
+ */
+export function onLog(listener: (level: LogLevel, line: string) => void, level?: LogLevel): () => void;
+
+/**
+ * Receive a report of each delivery to Revenium that failed or was given up.
+ * @returns a function that ends it
+ */
+export function onMetering(listener: (report: Record<string, any>) => void): () => void;
+
+/** The version of the loaded library, "0.1.0". */
+export const version: string;
+/** Its ABI version, which this package was made for. */
+export const abiVersion: number;
+
+/** The root of all errors of this package. */
+export class AnthropicError extends Error {
+  /** The library's name for what happened, `REVENIUM_E_RATE_LIMIT` say. */
+  code: string | null;
+}
+
+/** What the library itself has to say; see `code`: `REVENIUM_E_CONFIG`, `_JSON`, `_BUSY`, `_CLOSED`, `_AWS`, … */
+export class ReveniumError extends AnthropicError {}
+
+/** The provider's refusal. */
+export class APIError extends AnthropicError {
+  constructor(status: number | undefined, error: any, message: string | undefined, headers: Headers | undefined);
+  /** The HTTP status; undefined if there was no answer, or the error came inside a stream. */
+  readonly status: number | undefined;
+  readonly headers: Headers | undefined;
+  /** The body, parsed. */
+  readonly error: any;
+  readonly requestID: string | null | undefined;
+  /** `rate_limit_error` and the like, as the provider names it. */
+  readonly type: string | null;
+}
+
+/** The call was aborted: by its signal, its controller, or shutdown. */
+export class APIUserAbortError extends APIError {
+  constructor(options?: { message?: string });
+}
+/** No answer, or one that broke off: DNS, TCP, TLS, the stream. */
+export class APIConnectionError extends APIError {
+  constructor(options?: { message?: string; cause?: unknown });
+}
+export class APIConnectionTimeoutError extends APIConnectionError {
+  constructor(options?: { message?: string });
+}
+/** 400 */
+export class BadRequestError extends APIError {}
+/** 401 */
+export class AuthenticationError extends APIError {}
+/** 402 */
+export class PaymentRequiredError extends APIError {}
+/** 403 */
+export class PermissionDeniedError extends APIError {}
+/** 404 */
+export class NotFoundError extends APIError {}
+/** 408 */
+export class RequestTimeoutError extends APIError {}
+/** 409 */
+export class ConflictError extends APIError {}
+/** 413 */
+export class ContentTooLargeError extends APIError {}
+/** 422 */
+export class UnprocessableEntityError extends APIError {}
+/** 429 */
+export class RateLimitError extends APIError {}
+/** 5xx */
+export class InternalServerError extends APIError {}
+/** 529 */
+export class OverloadedError extends InternalServerError {}

@@ -1,0 +1,181 @@
+'use strict';
+// CORE: one completion queue for each thread. A socket on the queue's wake descriptor tells the event loop that frames
+// came; they are read in batches and given to their calls. Everything asynchronous in this package passes here.
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const net = require('node:net');
+const { isMainThread } = require('node:worker_threads');
+const { native, CODE, FRAME, TOPIC, out, taken } = require('./native.cjs');
+const { check } = require('./errors.cjs').internal;
+const scopes = require('./scopes.cjs').internal;
+
+/** What usage records name as their source. */
+const MIDDLEWARE_SOURCE = 'revenium-anthropic-node';
+/** Bytes read at a time, and how often in one turn of the event loop: timers and sockets have their turn in between. */
+const READ_BYTES = 256 * 1024;
+const READS_PER_TURN = 8;
+const HEADER = 32;
+
+/** Run things outside any request's asynchronous context, which would else live as long as they do. */
+const outside = AsyncLocalStorage.snapshot();
+
+/** A call under way. `handler` has `head(text)`, `event(kind, text)` and `result(ended)`, the last one exactly once. */
+class Call {
+  constructor(tag, handler) {
+    this.tag = tag;
+    this.handler = handler;
+    this.handle = 0;
+  }
+
+  /** Ask it to end. It still reports its result. Too late or twice is fine. */
+  cancel() {
+    if (this.handle !== 0) native.call_cancel(this.handle);
+  }
+}
+
+/** tag → Call, for the calls under way. */
+const calls = new Map();
+/** `notify(frame, code, text)`: where LOG and METERING frames go. */
+let notify = () => {};
+let queue = null;
+let lastTag = 0;
+let started = false;
+let closed = false;
+
+/** Start the library. `config`: its settings as an object. */
+function init(config = {}) {
+  const text = Buffer.from(JSON.stringify({ middleware_source: MIDDLEWARE_SOURCE, ...config }));
+  out[0] = 0n;
+  check(native.init(text, text.length, out), taken());
+  started = true;
+  closed = false;
+}
+
+/** Start the library from the environment, unless it runs: another thread may have started it, in its own way. */
+function start() {
+  if (started || closed) return;
+  try {
+    init();
+  } catch (error) {
+    if (error.code !== 'REVENIUM_E_ALREADY') throw error;
+    started = true;
+  }
+}
+
+/**
+ * Begin a call. Throws, and reports nothing, when the library refuses the request.
+ * @param {string} request the body with the members `usage_metadata` and `revenium`
+ * @param layer the scope layers that the call runs in, or undefined
+ */
+function submit(request, layer, handler) {
+  start();
+  queue ??= outside(openQueue);
+  const bytes = Buffer.from(request);
+  const call = new Call(++lastTag, handler);
+  const scope = scopes.open(layer);
+  out[0] = 0n;
+  const code = native.messages_submit(bytes, bytes.length, scope, queue.handle, call.tag, out);
+  const handle = taken();
+  scopes.close(scope);
+  check(code, handle);
+  call.handle = handle;
+  if (calls.size === 0) queue.socket.ref();
+  calls.set(call.tag, call);
+  return call;
+}
+
+function openQueue() {
+  out[0] = 0n;
+  check(native.queue_new(out));
+  const handle = taken();
+  const fd = new Int32Array(1);
+  check(native.queue_wake_fd(handle, fd));
+  const socket = new net.Socket({ fd: fd[0], readable: true, writable: false });
+  // Its end tells nothing that the frames do not tell.
+  socket.on('error', () => {});
+  socket.on('data', drain);
+  // An idle library never keeps the process alive; calls under way do.
+  socket.unref();
+  // A worker that ends takes its calls with it. (The library itself ends with the process.)
+  if (!isMainThread) process.once('exit', () => native.release(handle));
+  return { handle, socket, ...room(READ_BYTES), draining: false };
+}
+
+/** A buffer and the same bytes as words: frames are in host byte order. */
+function room(size) {
+  const memory = new ArrayBuffer(size);
+  return { bytes: Buffer.from(memory), words: new Uint32Array(memory), numbers: new BigUint64Array(memory) };
+}
+
+function drain() {
+  // The next turn is taken already.
+  if (queue.draining) return;
+  for (let reads = 0; reads < READS_PER_TURN; reads++) {
+    const code = native.queue_read(queue.handle, queue.bytes, queue.bytes.length, 0, out);
+    if (code === CODE.OK) deliver(taken());
+    else if (code === CODE.BUFFER) Object.assign(queue, room(taken()));
+    else return;
+  }
+  queue.draining = true;
+  setImmediate(() => {
+    queue.draining = false;
+    drain();
+  });
+}
+
+/** Give each frame in the first `used` bytes of the buffer to its call. */
+function deliver(used) {
+  const { bytes, words, numbers } = queue;
+  for (let at = 0; at < used; at += words[at / 4]) {
+    const text = bytes.toString('utf8', at + HEADER, at + HEADER + words[at / 4 + 1]);
+    const frame = words[at / 4 + 6];
+    const code = words[at / 4 + 7] | 0;
+    try {
+      if (frame === FRAME.LOG || frame === FRAME.METERING) notify(frame, code, text);
+      else report(Number(numbers[at / 8 + 2]), frame, code, text);
+    } catch (error) {
+      // A listener's mistake is its own; the frames behind this one are others'.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+  // A large reply needed more: that room goes back.
+  if (bytes.length > READ_BYTES) Object.assign(queue, room(READ_BYTES));
+}
+
+function report(tag, frame, code, text) {
+  const call = calls.get(tag);
+  if (call === undefined) return;
+  if (frame === FRAME.EVENT) call.handler.event(code, text);
+  else if (frame === FRAME.HEAD) call.handler.head(text);
+  else if (frame === FRAME.RESULT) {
+    calls.delete(tag);
+    if (calls.size === 0) queue.socket.unref();
+    const ended = { code, body: text, info: native.result_info(call.handle, null), message: '' };
+    if (code !== CODE.OK) ended.message = native.result_message(call.handle, null);
+    native.release(call.handle);
+    call.handle = 0;
+    call.handler.result(ended);
+  }
+}
+
+/** Receive LOG frames up to `level` (0: none) and METERING frames. */
+function subscribe(listener, level, metering) {
+  notify = listener;
+  queue ??= outside(openQueue);
+  const topics = (level > 0 ? TOPIC.LOG : 0) | (metering ? TOPIC.METERING : 0);
+  check(native.queue_subscribe(queue.handle, topics, level));
+}
+
+/** No call begins on this thread any more; those under way are asked to end. */
+function close() {
+  closed = true;
+  started = false;
+  for (const call of calls.values()) call.cancel();
+}
+
+/** How many calls of this thread have not reported their result. */
+const underWay = () => calls.size;
+
+module.exports = { init, submit, subscribe, close, underWay };

@@ -1,0 +1,279 @@
+'use strict';
+// A `fetch` for the official SDK: `new Anthropic({ fetch })`. POST …/v1/messages goes through the library and is
+// metered; everything else goes to the global fetch untouched. The SDK keeps its types, helpers and retries.
+
+const core = require('./core.cjs');
+const { ofResponse } = require('./headers.cjs');
+const { CODE } = require('./native.cjs');
+const { internal } = require('./errors.cjs');
+const scopes = require('./scopes.cjs').internal;
+
+const PATH = '/v1/messages';
+/** Headers that belong to one connection, or to the body as it was before the library took its members out. */
+const NOT_PASSED_ON = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+/** Response headers that no longer fit the body: it is decoded, and of another length. */
+const NOT_HANDED_OVER = ['content-encoding', 'content-length', 'transfer-encoding'];
+/** REVENIUM_EVENT_* as `event:` lines name them; other types are in the JSON. */
+const EVENT_NAMES = [
+  null,
+  'message_start',
+  'content_block_start',
+  'content_block_delta',
+  'content_block_stop',
+  'message_delta',
+  'message_stop',
+  'ping',
+];
+/** Statuses whose response has no body. */
+const BODILESS = new Set([204, 205, 304]);
+
+/**
+ * A fetch for an SDK client with this `maxRetries`. Only the attempt after which it gives up leaves a record of a
+ * failure, so that one call of its user is one record.
+ */
+function createFetch({ maxRetries = 2 } = {}) {
+  return (input, init) => fetchVia(maxRetries, input, init);
+}
+
+async function fetchVia(maxRetries, input, init) {
+  const request = input instanceof Request ? input : null;
+  const url = new URL(request ? request.url : input);
+  const method = init?.method ?? request?.method ?? 'GET';
+  if (method.toUpperCase() !== 'POST' || !url.pathname.endsWith(PATH) || isAws(url.hostname)) {
+    return globalThis.fetch(input, init);
+  }
+  const signal = init?.signal ?? request?.signal ?? null;
+  signal?.throwIfAborted();
+  const layer = scopes.current();
+  const headers = new Headers(init?.headers ?? request?.headers);
+  const text = await bodyText(init?.body ?? request);
+  const params = members(text);
+  signal?.throwIfAborted();
+  // Not for us to judge: the provider says what is wrong with it.
+  if (params === null) return globalThis.fetch(input, init);
+  if (init?.dispatcher) {
+    warn('REVENIUM_DISPATCHER', 'the option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
+  }
+  try {
+    const ours = withChoices(text, params, url, headers, maxRetries);
+    return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
+    return globalThis.fetch(input, init);
+  }
+}
+
+/** AWS checks a signature over the very bytes and headers, which only the global fetch sends as they are. */
+function isAws(host) {
+  return /\.(amazonaws\.com(\.cn)?|api\.aws)$/.test(host);
+}
+
+/** What can be read again by the global fetch, if it comes to that. A stream could not: it is not read. */
+function bodyText(body) {
+  if (typeof body === 'string') return body;
+  if (body instanceof Request) return body.clone().text();
+  return ArrayBuffer.isView(body) || body instanceof ArrayBuffer ? new TextDecoder().decode(body) : '';
+}
+
+/** The members of a JSON object, or null if the text is something else. */
+function members(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The body as it came, with our members behind its own. Its values keep their text: no number passes through ours. */
+function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, headers, maxRetries) {
+  const passed = {};
+  for (const [name, value] of headers) {
+    if (!NOT_PASSED_ON.has(name)) passed[name] = value;
+  }
+  const choices = {
+    ...revenium,
+    // The URL says who is asked, whatever the environment prefers.
+    provider: 'anthropic',
+    base_url: `${url.origin}${url.pathname.slice(0, -PATH.length)}${url.search}`,
+    headers: passed,
+    // The SDK retries: an attempt after which it will try again is no call of its own.
+    max_retries: 0,
+    meter_retryable: Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries,
+  };
+  const ours = { revenium: choices };
+  if (usageMetadata !== undefined) ours.usage_metadata = { ...usage_metadata, ...usageMetadata };
+  const end = text.lastIndexOf('}');
+  const comma = /^\s*\{\s*$/.test(text.slice(0, end)) ? '' : ',';
+  return `${text.slice(0, end)}${comma}${JSON.stringify(ours).slice(1)}`;
+}
+
+/** The SDK says which attempt this is. It lies under every other layer: what the user says of retries wins. */
+function retryLayer(headers, layer) {
+  const retries = Number(headers.get('x-stainless-retry-count'));
+  if (!(retries > 0)) return layer;
+  const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
+  return under(layer, scopes.layer(undefined, { retryNumber: retries }, false));
+}
+
+/** The library took no call: nothing was sent. */
+class Refusal extends Error {}
+
+function call(url, text, wantsStream, layer, signal) {
+  return new Promise((resolve, reject) => {
+    let call = null;
+    // The response's body, once it is streamed.
+    let stream = null;
+    const abort = () => {
+      call?.cancel();
+      reject(signal.reason);
+      stream?.abort(signal.reason);
+    };
+    const forget = () => signal?.removeEventListener('abort', abort);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      call = core.submit(text, layer, {
+        head(text) {
+          const head = JSON.parse(text);
+          // A proxy that does not stream answers with one document: it comes with the result.
+          if (!wantsStream || isJson(head)) return;
+          stream = new EventBody(() => {
+            forget();
+            call.cancel();
+          });
+          resolve(response(url, head, stream.readable));
+        },
+        event(kind, json) {
+          stream?.event(EVENT_NAMES[kind] ?? typeOf(json), json);
+        },
+        result(ended) {
+          forget();
+          if (stream) finish(stream, ended);
+          else settle(url, ended).then(resolve, reject);
+        },
+      });
+    } catch (cause) {
+      forget();
+      reject(new Refusal('refused', { cause }));
+    }
+  });
+}
+
+/** A response body that is written event by event. Reading it gives all that has come, then waits. */
+class EventBody {
+  #waiting = '';
+  #ended = false;
+  #error = null;
+  #wake = () => {};
+  #controller;
+
+  /** `onCancel`: the reader wants no more. */
+  constructor(onCancel) {
+    const encoder = new TextEncoder();
+    const source = {
+      start: (controller) => (this.#controller = controller),
+      pull: async (controller) => {
+        if (this.#waiting === '' && !this.#ended) await new Promise((resolve) => (this.#wake = resolve));
+        if (this.#waiting !== '') {
+          controller.enqueue(encoder.encode(this.#waiting));
+          this.#waiting = '';
+        } else if (this.#error) throw this.#error;
+        else if (this.#ended) controller.close();
+      },
+      cancel: () => {
+        this.#ended = true;
+        onCancel();
+      },
+    };
+    // Nothing is read ahead: an error, which drops what a stream holds, must not overtake an event.
+    this.readable = new ReadableStream(source, { highWaterMark: 0 });
+  }
+
+  event(name, json) {
+    if (this.#ended) return;
+    this.#waiting += `event: ${name}\ndata: ${json.replaceAll('\n', '\ndata: ')}\n\n`;
+    this.#wake();
+  }
+
+  /** `error`: what the reader gets behind the last event. */
+  end(error = null) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#wake();
+  }
+
+  /** The reader gets `reason` at once. */
+  abort(reason) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#waiting = '';
+    this.#controller.error(reason);
+    this.#wake();
+  }
+}
+
+/** The end of a streamed response: as the provider ended it. */
+function finish(stream, { code, body, message }) {
+  // An error that the provider sent as an event is an event again.
+  if (code <= CODE.API) stream.event('error', body);
+  stream.end(code === CODE.OK || code <= CODE.API ? null : networkError('terminated', message));
+}
+
+/** The response to a call that was not streamed, or failed before its first event. */
+async function settle(url, ended) {
+  const { code, body, message } = ended;
+  const info = JSON.parse(ended.info);
+  if (code === CODE.OK) {
+    // A long reply is streamed underneath.
+    if (!isJson(info)) info.headers['content-type'] = 'application/json';
+    return response(url, info, body);
+  }
+  const own = members(body)?.error;
+  // Not an error of the Messages API, a proxy's page say: the library kept it inside its own.
+  const page = typeof own?.body === 'string' ? own.body : null;
+  if (info.http_status !== undefined && (code <= CODE.API || page !== null)) {
+    return response(url, info, page ?? body);
+  }
+  throw networkError('fetch failed', message, internal.ofCall({ ...ended, info }));
+}
+
+function response(url, { http_status: status, headers }, body) {
+  const made = new Response(BODILESS.has(status) ? null : body, { status, headers: ofResponse(headers) });
+  for (const name of NOT_HANDED_OVER) made.headers.delete(name);
+  return Object.defineProperty(made, 'url', { value: url.href });
+}
+
+/** As the global fetch fails when there is no answer. The SDK reads a timeout from the cause's text. */
+function networkError(text, message, cause = new Error(message)) {
+  return new TypeError(text, { cause });
+}
+
+function isJson({ headers }) {
+  return /^application\/json\b/i.test(headers?.['content-type'] ?? '');
+}
+
+function typeOf(json) {
+  return members(json)?.type ?? 'message';
+}
+
+const warned = new Set();
+
+/** What differs from a call without us shows, once for each reason. */
+function warn(code, text) {
+  if (warned.has(code)) return;
+  warned.add(code);
+  process.emitWarning(text, { type: 'ReveniumWarning', code });
+}
+
+module.exports = { createFetch, fetch: createFetch() };

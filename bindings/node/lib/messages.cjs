@@ -1,0 +1,187 @@
+'use strict';
+// `client.messages`: what the official SDK calls Messages.
+
+const core = require('./core.cjs');
+const { CODE } = require('./native.cjs');
+const { APIUserAbortError, APIConnectionTimeoutError, APIConnectionError, internal } = require('./errors.cjs');
+const scopes = require('./scopes.cjs').internal;
+const { ofResponse } = require('./headers.cjs');
+const { Inbox, Stream } = require('./stream.cjs');
+const { MessageStream } = require('./message-stream.cjs');
+const request = require('./request.cjs');
+
+/** REVENIUM_EVENT_PING: keeps the connection open, tells nothing. */
+const PING = 7;
+
+class Messages {
+  #client;
+
+  constructor(client) {
+    this.#client = client;
+  }
+
+  /** Send a message: a promise of the reply, or with `stream: true` of a Stream. */
+  create(params, options = {}) {
+    const layer = scopes.current();
+    return new APIPromise((resolve, reject) => {
+      const begin = params.stream ? this.#stream(params, options, layer) : this.#reply(params, options, layer);
+      begin.then(({ data, info }) => {
+        heads.set(data, info);
+        resolve(data);
+      }, reject);
+    });
+  }
+
+  /** Send a message and follow the reply with listeners, promises or iteration. */
+  stream(params, options = {}) {
+    const layer = scopes.current();
+    return new MessageStream(async (signal) => {
+      const { data, whole } = await this.#stream(params, options, layer, signal);
+      return { stream: data, ended: whole };
+    });
+  }
+
+  async #reply(params, options, layer) {
+    const text = request.body(params, await this.#client.resolved(), options, false);
+    const { body, info } = await new Promise((resolve, reject) => {
+      let call = null;
+      const forget = onAbort(options.signal, () => {
+        call?.cancel();
+        reject(new APIUserAbortError());
+      });
+      if (options.signal?.aborted) return;
+      call = begin(text, layer, [forget], {
+        // A long reply is streamed underneath; only the whole of it counts here.
+        head() {},
+        event() {},
+        result(ended) {
+          forget();
+          if (ended.code === CODE.OK) resolve(ended);
+          else reject(failure(ended));
+        },
+      });
+    });
+    return { data: withRequestId(parse(body), info), info };
+  }
+
+  /** `signal`: another one beside that of the options. */
+  async #stream(params, options, layer, signal) {
+    const client = await this.#client.resolved();
+    const text = request.body(params, client, options, true);
+    const timeout = options.timeout ?? client.timeout;
+    const controller = new AbortController();
+    const inbox = new Inbox();
+    const whole = deferred();
+    return new Promise((resolve, reject) => {
+      let call = null;
+      let timer;
+      const stop = (error, iterationError) => {
+        clearTimeout(timer);
+        call?.cancel();
+        reject(error);
+        whole.reject(error);
+        inbox.end(iterationError);
+      };
+      const forgets = [
+        onAbort(options.signal, () => controller.abort()),
+        onAbort(signal, () => controller.abort()),
+        // Aborting before the answer rejects; afterwards the iteration ends quietly, as in the official SDK.
+        onAbort(controller.signal, () => stop(new APIUserAbortError(), null)),
+      ];
+      if (controller.signal.aborted) return;
+      call = begin(text, layer, forgets, {
+        head(head) {
+          clearTimeout(timer);
+          resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });
+        },
+        event(kind, event) {
+          if (kind !== PING) inbox.push(event);
+        },
+        result(ended) {
+          for (const forget of forgets) forget();
+          if (ended.code !== CODE.OK) {
+            const error = failure(ended);
+            stop(error, error);
+            return;
+          }
+          whole.resolve(ended);
+          inbox.end();
+        },
+      });
+      if (timeout !== undefined) timer = setTimeout(() => stop(new APIConnectionTimeoutError()), timeout).unref();
+    });
+  }
+}
+
+/** Begin a call; when it is refused, nothing is left behind. */
+function begin(text, layer, forgets, handler) {
+  try {
+    return core.submit(text, layer, handler);
+  } catch (error) {
+    for (const forget of forgets) forget();
+    throw error;
+  }
+}
+
+function failure(ended) {
+  return internal.ofCall({ ...ended, info: JSON.parse(ended.info) });
+}
+
+/** A promise to be settled from outside; nobody need wait for it. */
+function deferred() {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  made.promise.catch(() => {});
+  return made;
+}
+
+/** Call `listener` once when `signal` aborts, at once if it has; gives a function that forgets it. */
+function onAbort(signal, listener) {
+  if (!signal) return () => {};
+  if (signal.aborted) listener();
+  else signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}
+
+function parse(body) {
+  try {
+    return JSON.parse(body);
+  } catch (cause) {
+    throw new APIConnectionError({ message: 'The reply is not JSON.', cause });
+  }
+}
+
+/** As the official SDK does, beside the reply's own members. */
+function withRequestId(data, info) {
+  const id = () => JSON.parse(info).request_id ?? null;
+  return Object.defineProperty(data, '_request_id', { get: id, enumerable: false, configurable: true });
+}
+
+/** The head of each reply, as text: few users ask. */
+const heads = new WeakMap();
+
+/** A promise that can also give the response's head. */
+class APIPromise extends Promise {
+  static get [Symbol.species]() {
+    return Promise;
+  }
+
+  /** The status and headers; the body is read already. */
+  async asResponse() {
+    const { http_status: status, headers } = JSON.parse(heads.get(await this));
+    return new Response(null, { status, headers: ofResponse(headers) });
+  }
+
+  /** What the library knows about a reply beside its content. Of a stream: what was known when it began. */
+  async withInfo() {
+    const data = await this;
+    return { data, info: JSON.parse(heads.get(data)) };
+  }
+
+  async withResponse() {
+    const [data, response] = [await this, await this.asResponse()];
+    return { data, response, request_id: response.headers.get('request-id') };
+  }
+}
+
+module.exports = { Messages };

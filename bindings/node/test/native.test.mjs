@@ -1,0 +1,96 @@
+// The binding against the header, and where it finds the library.
+
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { run } from './tools.mjs';
+
+const require = createRequire(import.meta.url);
+const { native, FUNCTIONS, LEFT_OUT, CODE, FRAME, TOPIC, SCOPE_NONE, SCOPE_METER } = require('../lib/native.cjs');
+const { find } = require('../lib/locate.cjs');
+const header = readFileSync(new URL('../../../include/revenium.h', import.meta.url), 'utf8').replace(/\/\*[^]*?\*\//g, '');
+
+/** `int32_t name(type name, ...)` → `{ name: [result, ...parameters] }`, in the binding's words. */
+function prototypes() {
+  const found = {};
+  const code = header.replace(/^#.*$/gm, '');
+  for (const [, result, name, list] of code.matchAll(/([\w][\w \n]*?[*\s]+)(revenium_\w+)\s*\(([^()]*)\)\s*;/g)) {
+    const parameters = list.trim() === 'void' ? [] : list.split(',').map((text) => text.trim().replace(/\w+$/, ''));
+    found[name] = [type(result, true), ...parameters.map((text) => type(text, false))];
+  }
+  return found;
+}
+
+function type(text, isResult) {
+  const plain = text.replace(/\bextern\b|\bstruct\b/g, '').replace(/\s+/g, ' ').replace(/ ?\*/, ' *').trim();
+  if (isResult && plain === 'const char *') return 'str';
+  if (plain.includes('*')) return 'void *';
+  const names = { int32_t: 'int32', uint32_t: 'uint32', uint64_t: 'uint64', size_t: 'size_t', uintptr_t: 'size_t' };
+  if (names[plain]) return names[plain];
+  return plain.endsWith('_fn') ? 'callback' : 'uint64';
+}
+
+test('every function of the header is declared as it stands there, or left out for a reason', () => {
+  const inHeader = prototypes();
+  assert.ok(Object.keys(inHeader).length >= 29, Object.keys(inHeader).join());
+  assert.deepEqual(Object.keys({ ...FUNCTIONS, ...LEFT_OUT }).sort(), Object.keys(inHeader).sort());
+  for (const [name, signature] of Object.entries(FUNCTIONS)) assert.deepEqual(signature, inHeader[name], name);
+});
+
+test('numbers are those of the header', () => {
+  const number = (name) => {
+    const [, value] = header.match(new RegExp(`^#define REVENIUM_${name} +\\(?(-?\\d+)`, 'm')) ?? assert.fail(name);
+    return Number(value);
+  };
+  for (const [name, value] of Object.entries(CODE)) assert.equal(value, number(value < 0 ? `E_${name}` : name), name);
+  for (const [name, value] of Object.entries(FRAME)) assert.equal(value, number(`FRAME_${name}`), name);
+  for (const [name, value] of Object.entries(TOPIC)) assert.equal(value, number(`TOPIC_${name}`), name);
+  assert.equal(SCOPE_NONE, number('SCOPE_NONE'));
+  assert.equal(SCOPE_METER, number('SCOPE_METER'));
+  assert.equal(native.abi_version(), number('ABI_VERSION'));
+});
+
+test('no callback from foreign threads, no thread pool, no struct conversion', () => {
+  const lib = new URL('../lib/', import.meta.url);
+  for (const file of readdirSync(lib)) {
+    const text = readFileSync(new URL(file, lib), 'utf8');
+    for (const word of ['.register(', '.async(', 'koffi.struct', 'koffi.proto']) assert.ok(!text.includes(word), `${file}: ${word}`);
+  }
+});
+
+test('an error names every place that was tried', () => {
+  const refuse = (path) => {
+    throw new Error(`cannot load ${path}`);
+  };
+  assert.throws(() => find(refuse, {}), (error) => {
+    for (const part of [`librevenium-${process.platform}-${process.arch}`, 'target', 'search path']) assert.ok(error.message.includes(part), part);
+    return true;
+  });
+  assert.throws(() => find(refuse, { REVENIUM_LIBRARY: '/no/such.so' }), /REVENIUM_LIBRARY \(\/no\/such\.so\)/);
+});
+
+test('REVENIUM_LIBRARY decides, and nothing else is taken instead', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'librevenium-'));
+  try {
+    const copy = join(directory, 'elsewhere.so');
+    copyFileSync(native.path, copy);
+    const good = await run('console.log(revenium.version)', { env: { REVENIUM_LIBRARY: copy } });
+    assert.equal(good.stdout.trim(), native.version(), good.stderr);
+    const bad = await run('', { env: { REVENIUM_LIBRARY: join(directory, 'none.so') } });
+    assert.equal(bad.code, 1);
+    assert.match(bad.stderr, /librevenium was not found[^]*none\.so/);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test('a library that is not ours is refused in words', async () => {
+  const other = readFileSync('/proc/self/maps', 'utf8').match(/\/\S*libc\.so\.6/)?.[0];
+  if (!other) return;
+  const { code, stderr } = await run('', { env: { REVENIUM_LIBRARY: other } });
+  assert.equal(code, 1);
+  assert.match(stderr, /is no librevenium of ABI 1: it lacks revenium_version/);
+});
