@@ -67,30 +67,66 @@ func newDispatcher() (*dispatcher, error) {
 	return d, nil
 }
 
-// run is the dispatcher's goroutine. It lives as long as the process.
+// run is the dispatcher's goroutine. It lives until the library is shut down.
 func (d *dispatcher) run() {
 	buffer, skipped := make([]byte, readBuffer), make([]byte, 64)
+	wait := int32(0)
 	for {
-		wait := int32(0)
 		if d.wake == nil {
 			wait = blindWaitMS
-		} else if _, err := d.wake.Read(skipped); err != nil {
-			d.wake = nil
+		} else if wait == 0 {
+			if _, err := d.wake.Read(skipped); err != nil {
+				wait = blindWaitMS
+			}
 		}
-		for {
-			used, code := nativeQueueRead(d.queue, buffer, wait)
-			if code == codeBuffer {
-				large := make([]byte, used)
-				used, code = nativeQueueRead(d.queue, large, 0)
-				d.deliver(large[:used])
-			} else if code == codeOK {
-				d.deliver(buffer[:used])
-			}
-			if code != codeOK {
-				break // empty, or shut down until the next Init
-			}
+		if code := d.drain(buffer, wait); code < 0 {
+			d.end()
+			return
 		}
 	}
+}
+
+// drain delivers all that is there. An error: the library was shut down, and nothing comes any more.
+func (d *dispatcher) drain(buffer []byte, waitMS int32) Code {
+	for {
+		used, code := nativeQueueRead(d.queue, buffer, waitMS)
+		if code == codeBuffer {
+			large := make([]byte, used)
+			used, code = nativeQueueRead(d.queue, large, 0)
+			d.deliver(large[:used])
+		} else {
+			d.deliver(buffer[:used])
+		}
+		if code != codeOK {
+			return code
+		}
+	}
+}
+
+// stop makes the dispatcher look whether it is over.
+func (d *dispatcher) stop() {
+	if d.wake != nil {
+		d.wake.Close()
+	}
+}
+
+// end leaves nothing behind: no queue, and no call that waits.
+func (d *dispatcher) end() {
+	library.mu.Lock()
+	if library.d == d {
+		library.d = nil
+	}
+	library.running.CompareAndSwap(d, nil)
+	library.mu.Unlock()
+	d.mu.Lock()
+	left := d.calls
+	d.calls = map[uint64]*call{}
+	d.mu.Unlock()
+	for _, c := range left {
+		c.end(&result{code: ErrCancelled, message: "The library was shut down."})
+	}
+	nativeRelease(d.queue)
+	d.stop()
 }
 
 // deliver hands frames to their calls. It never waits for a reader.
@@ -268,20 +304,23 @@ var library struct {
 	// inits are those that Shutdown has to undo; implicit: one of them was made by the first call.
 	inits    int
 	implicit bool
-	d        *dispatcher
+	d        *dispatcher // of this run of the library
 
 	// running is d while calls may simply go on.
 	running atomic.Pointer[dispatcher]
 }
 
-var checkABI = sync.OnceValue(func() error {
-	if loaded := nativeABIVersion(); loaded != abiVersion {
-		return &Error{Code: ErrUnsupported, Message: fmt.Sprintf(
-			"This binding was made for ABI %d of librevenium, but the library that was loaded has ABI %d (version %s).",
-			abiVersion, loaded, nativeVersion())}
+var checkABI = sync.OnceValue(func() error { return abiError(nativeABIVersion()) })
+
+// abiError refuses a library that this binding was not made for.
+func abiError(loaded uint32) error {
+	if loaded == abiVersion {
+		return nil
 	}
-	return nil
-})
+	return &Error{Code: ErrUnsupported, Message: fmt.Sprintf(
+		"This binding was made for ABI %d of librevenium, but the library that was loaded has ABI %d (version %s).",
+		abiVersion, loaded, nativeVersion())}
+}
 
 // started is the dispatcher, after the library was started where nobody had done so.
 func started() (*dispatcher, error) {
@@ -317,6 +356,9 @@ func dispatching() (*dispatcher, error) {
 			return nil, err
 		}
 		library.d = d
+		if err := retune(d); err != nil {
+			return nil, err
+		}
 	}
 	library.running.Store(library.d)
 	return library.d, nil

@@ -1,6 +1,7 @@
 package revenium
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -113,5 +114,15 @@ func TestConstantsAreTheHeaders(t *testing.T) {
 	version := fmt.Sprintf("%d.%d.%d", numbers["VERSION_MAJOR"], numbers["VERSION_MINOR"], numbers["VERSION_PATCH"])
 	if Version() != version {
 		t.Errorf("version %s, header %s", Version(), version)
+	}
+}
+
+func TestAnotherABIIsRefused(t *testing.T) {
+	if err := abiError(abiVersion); err != nil {
+		t.Error(err)
+	}
+	err := abiError(abiVersion + 1)
+	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), fmt.Sprintf("has ABI %d (version %s)", abiVersion+1, Version())) {
+		t.Error(err)
 	}
 }

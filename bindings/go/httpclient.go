@@ -6,14 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 const messagesPath = "/v1/messages"
+
+// sdkRetries is how often Anthropic's SDK tries again unless it is told otherwise.
+const sdkRetries = 2
 
 // HTTPClient is for Anthropic's own SDK: anthropic.NewClient(option.WithHTTPClient(revenium.HTTPClient())).
 //
@@ -21,9 +26,9 @@ const messagesPath = "/v1/messages"
 // SDK chose, its credential among them. All other requests go through [http.DefaultTransport], untouched. Metadata comes
 // from the request's context and from the member usage_metadata of its body.
 //
-// The SDK goes on to retry as it is told to, and each attempt is a record; see [RetryInLibrary].
+// The SDK goes on to retry. A failure after which it tries again leaves no record, the last one does; see [MaxRetries].
 func HTTPClient(options ...HTTPOption) *http.Client {
-	t := &transport{other: http.DefaultTransport}
+	t := &transport{maxRetries: sdkRetries}
 	for _, option := range options {
 		option(t)
 	}
@@ -33,24 +38,18 @@ func HTTPClient(options ...HTTPOption) *http.Client {
 // HTTPOption is a choice for [HTTPClient].
 type HTTPOption func(*transport)
 
-// RetryInLibrary makes librevenium retry, up to n times and by the SDK's own rules, and tells the SDK not to. Then one
-// call is one record, whatever was retried. What the SDK was told of retries (option.WithMaxRetries) counts only after
-// failures without any answer: a transport cannot say that these are not to be retried, so give the SDK
-// option.WithMaxRetries(0) as well.
-func RetryInLibrary(n int) HTTPOption { return func(t *transport) { t.retries = n } }
+// MaxRetries says how often the SDK tries again, for a client with an option.WithMaxRetries: only the attempt after which
+// it gives up leaves a record of a failure, and the SDK tells its transport no more than which attempt this is.
+func MaxRetries(n int) HTTPOption { return func(t *transport) { t.maxRetries = n } }
 
 // transport answers for the Messages API through the library.
 type transport struct {
-	other   http.RoundTripper
-	retries int
+	maxRetries int
 }
 
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, messagesPath) {
-		return t.other.RoundTrip(request)
-	}
-	if request.Body == nil {
-		request.Body = http.NoBody
+	if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, messagesPath) || isSigned(request) || request.Body == nil {
+		return http.DefaultTransport.RoundTrip(request)
 	}
 	body, err := io.ReadAll(request.Body)
 	if closeErr := request.Body.Close(); err == nil {
@@ -64,24 +63,26 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if !isObject(body) {
-		// Nothing that could be metered. The provider says what is wrong with it.
-		again := request.Clone(ctx)
-		again.Body = io.NopCloser(bytes.NewReader(body))
-		return t.other.RoundTrip(again)
+		return directly(request, body) // nothing to meter; the provider says what is wrong with it
 	}
-	d, err := started()
+	attempt, err := strconv.Atoi(request.Header.Get("X-Stainless-Retry-Count"))
 	if err != nil {
-		return nil, err
+		attempt = t.maxRetries // of another client, which may not try again
 	}
 	metadata := scopeOf(ctx)
-	if n, err := strconv.Atoi(request.Header.Get("X-Stainless-Retry-Count")); err == nil && n > 0 {
+	if err == nil && attempt > 0 {
 		// Under what the program says itself.
-		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": n})})
+		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": attempt})})
 	}
 	streamed := string(member(body, "stream")) == "true"
-	c, err := d.begin(ctx, addChoices(ctx, body, t.choices(request)), metadata, streamed)
+	d, err := started()
+	var c *call
+	if err == nil {
+		c, err = d.begin(ctx, addChoices(ctx, body, choicesOf(request, attempt >= t.maxRetries)), metadata, streamed)
+	}
 	if err != nil {
-		return nil, err
+		warnUnmetered(err)
+		return directly(request, withoutOurs(body))
 	}
 	if streamed {
 		head, err := c.answered(ctx)
@@ -96,15 +97,38 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := wholeResponse(request, r)
-	if response != nil && t.retries > 0 && response.StatusCode >= 400 {
-		response.Header.Set("X-Should-Retry", "false")
-	}
-	return response, err
+	return wholeResponse(request, r)
 }
 
-// choices send the request where, and with what, the SDK wanted to send it.
-func (t *transport) choices(request *http.Request) choices {
+// isSigned: AWS checks a signature over the very bytes and headers.
+func isSigned(request *http.Request) bool {
+	return strings.HasPrefix(request.Header.Get("Authorization"), "AWS4-")
+}
+
+// directly sends the request without the library.
+func directly(request *http.Request, body []byte) (*http.Response, error) {
+	again := request.Clone(request.Context())
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	again.ContentLength = int64(len(body))
+	return http.DefaultTransport.RoundTrip(again)
+}
+
+var warned sync.Map // by code
+
+// warnUnmetered tells, once for each reason, that the library took no call. Metering never fails a call.
+func warnUnmetered(err error) {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		return
+	}
+	if _, before := warned.LoadOrStore(failure.Code, true); !before {
+		slog.Warn("revenium: a call went out unmetered (said once for this reason)", "reason", failure.Error())
+	}
+}
+
+// choicesOf send the request where, and with what, the SDK wanted to send it. last: it will not try again.
+func choicesOf(request *http.Request, last bool) choices {
+	never := 0 // the SDK does
 	base := url.URL{
 		Scheme:   request.URL.Scheme,
 		Host:     request.URL.Host,
@@ -112,7 +136,10 @@ func (t *transport) choices(request *http.Request) choices {
 		RawPath:  strings.TrimSuffix(request.URL.RawPath, messagesPath),
 		RawQuery: request.URL.RawQuery, // beta=true
 	}
-	c := choices{BaseURL: base.String(), Provider: ProviderAnthropic.String(), MaxRetries: &t.retries, Headers: map[string]*string{}}
+	c := choices{
+		BaseURL: base.String(), Provider: ProviderAnthropic.String(), Headers: map[string]*string{},
+		MaxRetries: &never, MeterRetryable: &last,
+	}
 	for name, values := range request.Header {
 		if !isTransportHeader(name) {
 			value := strings.Join(values, ", ")

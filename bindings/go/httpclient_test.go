@@ -327,26 +327,65 @@ func TestTransportLongReplies(t *testing.T) {
 }
 
 func TestTransportRetries(t *testing.T) {
+	fresh(t)
 	base := os.Getenv("SANDBOX_URL")
-	for name, test := range map[string]struct {
-		client    *http.Client
-		wantCount int
-		retry     string
+	sandbox(t, "POST", "plan", object{"path": "/transport/v1/messages", "answers": []any{object{"status": 529}, object{"status": 400}}})
+	for i, test := range []struct {
+		client  *http.Client
+		attempt string
+		records int
 	}{
-		"the SDK's":     {HTTPClient(), 1, ""},
-		"the library's": {HTTPClient(RetryInLibrary(2)), 3, "false"},
+		{HTTPClient(), "0", 0}, // it will try again
+		{HTTPClient(), "1", 1}, // 400: it will not
+		{HTTPClient(), "2", 1}, // it gives up
+		{HTTPClient(MaxRetries(0)), "0", 1},
+		{HTTPClient(MaxRetries(5)), "2", 0},
+		{HTTPClient(), "", 1}, // another client
 	} {
+		status := 529
+		if i == 1 {
+			status = 400
+		}
+		sandbox(t, "POST", "plan", object{"path": "/transport/v1/messages", "answers": []any{object{"status": status}}})
 		fresh(t)
-		sandbox(t, "POST", "plan", object{"path": "/transport/v1/messages", "answers": []any{object{"status": 529, "headers": object{"retry-after-ms": "1"}}}})
-		response, _ := answerOf(t, test.client, post(t, context.Background(), base+"/transport", `{"model":"m"}`, "X-Stainless-Retry-Count", "1"))
-		if response.StatusCode != 529 || response.Header.Get("X-Should-Retry") != test.retry {
-			t.Errorf("%s: %s %v", name, response.Status, response.Header)
+		request := post(t, context.Background(), base+"/transport", `{"model":"m"}`)
+		if test.attempt != "" {
+			request.Header.Set("X-Stainless-Retry-Count", test.attempt)
 		}
-		if n := len(requests(t)); n != test.wantCount {
-			t.Errorf("%s: %d requests", name, n)
+		response, _ := answerOf(t, test.client, request)
+		if asked := requests(t); response.StatusCode != status || len(asked) != 1 || test.attempt != "" && asked[0].Headers["x-stainless-retry-count"] != test.attempt {
+			t.Errorf("%d: %s, %v", i, response.Status, asked)
 		}
-		if record := onlyRecord(t); record["retryNumber"] != 1.0 {
-			t.Errorf("%s: %v", name, record)
+		all := records(t)
+		if len(all) != test.records {
+			t.Errorf("%d: %v", i, all)
 		}
 	}
+}
+
+func TestTransportWithoutLibrary(t *testing.T) {
+	inChild(t, func() {
+		if err := Init(Config{"max_in_flight": 1}); err != nil {
+			t.Fatal(err)
+		}
+		url, last := provider(t, reply)
+		busy := client.Messages.NewStreaming(context.Background(), ask("x"), planned(t, stalled))
+		busy.Next()
+		text := `{"model":"m","usage_metadata":{"agent":"a"},"n":1.0e1,"revenium":{"meter":true},"stream":false}`
+		for range 2 {
+			_, body := answerOf(t, HTTPClient(), post(t, context.Background(), url, text))
+			sent, sentBody := last()
+			if body != everyKind || sentBody != `{"model":"m","n":1.0e1,"stream":false}` || sent.Header.Get("X-Api-Key") != "sk-ant-of-the-sdk" {
+				t.Errorf("%s of %s", body, sentBody)
+			}
+			if err := Shutdown(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		signed := post(t, context.Background(), url, text, "Authorization", "AWS4-HMAC-SHA256 Credential=x")
+		answerOf(t, HTTPClient(), signed)
+		if _, sentBody := last(); sentBody != text {
+			t.Errorf("signed bytes changed: %s", sentBody)
+		}
+	})
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -57,10 +57,6 @@ func TestShutdown(t *testing.T) {
 		if err := client.Messages.NewStreaming(background, ask("x")).lastError(); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
-		request := must(http.NewRequest("POST", os.Getenv("SANDBOX_URL")+"/v1/messages", strings.NewReader("{}")))
-		if _, err := HTTPClient().Do(request); !errors.Is(err, ErrClosed) {
-			t.Error(err)
-		}
 		if _, err := Status(); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
@@ -93,6 +89,36 @@ func TestShutdown(t *testing.T) {
 		if _, err := client.Messages.New(background, ask("x")); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
+	})
+}
+
+// One run of the library after the other: none is deaf, and none leaves anything behind.
+func TestManyRuns(t *testing.T) {
+	inChild(t, func() {
+		background := context.Background()
+		before := runtime.NumGoroutine()
+		for i := range 50 {
+			if err := Init(Config{"max_retries": i % 3}); err != nil {
+				t.Fatal(err)
+			}
+			lines, cancel := context.WithCancel(background)
+			if _, err := Logs(lines, slog.LevelDebug); err != nil {
+				t.Fatal(err)
+			}
+			left := client.Messages.NewStreaming(background, ask("x"), planned(t, stalled))
+			left.Next()
+			if _, err := client.Messages.New(background, ask("x")); err != nil {
+				t.Fatal(err)
+			}
+			if err := Shutdown(background); err != nil {
+				t.Fatal(err)
+			}
+			if err := left.lastError(); !errors.Is(err, ErrCancelled) {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+		untilGoroutines(t, before)
 	})
 }
 

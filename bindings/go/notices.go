@@ -85,7 +85,9 @@ func (h *hub[T]) subscribe(ctx context.Context, wants func(T) bool, level slog.L
 	}
 	context.AfterFunc(ctx, func() {
 		leave()
-		_ = retune(d) // at worst the queue gets what nobody wants
+		if d := library.running.Load(); d != nil {
+			_ = retune(d) // at worst the queue gets what nobody wants
+		}
 	})
 	return s.notices, nil
 }

@@ -14,13 +14,15 @@ type Option func(*choices)
 
 // choices are the members of "revenium" in a request.
 type choices struct {
-	TimeoutMS  int64              `json:"timeout_ms,omitempty"`
-	Provider   string             `json:"provider,omitempty"`
-	APIKey     string             `json:"api_key,omitempty"`
-	BaseURL    string             `json:"base_url,omitempty"`
-	Headers    map[string]*string `json:"headers,omitempty"`
-	Meter      *bool              `json:"meter,omitempty"`
-	MaxRetries *int               `json:"max_retries,omitempty"`
+	TimeoutMS int64              `json:"timeout_ms,omitempty"`
+	Provider  string             `json:"provider,omitempty"`
+	APIKey    string             `json:"api_key,omitempty"`
+	BaseURL   string             `json:"base_url,omitempty"`
+	Headers   map[string]*string `json:"headers,omitempty"`
+	Meter     *bool              `json:"meter,omitempty"`
+	// MeterRetryable is false where a failure that may be tried again leaves no record.
+	MeterRetryable *bool `json:"meter_retryable,omitempty"`
+	MaxRetries     *int  `json:"max_retries,omitempty"`
 }
 
 // WithAPIKey sends this key to the provider.
@@ -139,27 +141,48 @@ func appendMember(object []byte, member string) []byte {
 }
 
 // member is the last member of this name of a JSON object, nil if it has none.
-func member(object []byte, name string) json.RawMessage {
+func member(object []byte, name string) (found json.RawMessage) {
 	if !bytes.Contains(object, []byte(`"`+name+`"`)) {
 		return nil // the usual case, without reading megabytes of images
 	}
-	decoder := json.NewDecoder(bytes.NewReader(object))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return nil
-	}
-	var found json.RawMessage
-	for decoder.More() {
-		key, err := decoder.Token()
-		if err != nil {
-			return nil
-		}
-		var value json.RawMessage
-		if decoder.Decode(&value) != nil {
-			return nil
-		}
+	eachMember(object, func(key string, value json.RawMessage) {
 		if key == name {
 			found = value
 		}
-	}
+	})
 	return found
+}
+
+// eachMember goes through the members of a JSON object in order, as far as it is one.
+func eachMember(object []byte, each func(name string, value json.RawMessage)) {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return
+	}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return
+		}
+		var value json.RawMessage
+		if decoder.Decode(&value) != nil {
+			return
+		}
+		each(key.(string), value)
+	}
+}
+
+// withoutOurs is a request without the members that the library would have taken out.
+func withoutOurs(object []byte) []byte {
+	if member(object, "usage_metadata") == nil && member(object, "revenium") == nil {
+		return object
+	}
+	out := []byte("{}")
+	eachMember(object, func(name string, value json.RawMessage) {
+		if name != "usage_metadata" && name != "revenium" {
+			quoted, _ := json.Marshal(name)
+			out = appendMember(out, string(quoted)+":"+string(value))
+		}
+	})
+	return out
 }

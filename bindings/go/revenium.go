@@ -113,16 +113,24 @@ func Shutdown(ctx context.Context) error {
 		library.mu.Unlock()
 		return nil
 	}
+	d := library.d
 	library.inits--
 	if library.inits == 0 {
 		library.implicit = false
+		library.d = nil // the next run has its own
 		library.running.Store(nil)
 	}
 	library.mu.Unlock()
 
 	done := make(chan Code, 1)
 	timeout := int32(min(timeLeft(ctx, defaultWait), 24*time.Hour).Milliseconds())
-	go func() { done <- nativeShutdown(timeout) }()
+	go func() {
+		code := nativeShutdown(timeout)
+		if _, now := nativeStatus(); now == ErrClosed && d != nil {
+			d.stop()
+		}
+		done <- code
+	}()
 	cancelled := ctx.Done()
 	if _, ok := ctx.Deadline(); ok && ctx.Err() != context.Canceled {
 		cancelled = nil // the library keeps the deadline itself, and says what is left

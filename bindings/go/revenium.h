@@ -477,9 +477,9 @@ int32_t revenium_flush(int32_t timeout_ms);
  * still reports its result), flushes within `timeout_ms` and stops the threads.
  * Waits, never longer than `timeout_ms` plus 100 ms. REVENIUM_E_TIMEOUT: the
  * rest stays in the spool for the next run (without a spool: counted dropped).
- * Afterwards every function is still safe to call and returns
- * REVENIUM_E_CLOSED; what was got before can still be read and released, and
- * revenium_init() starts afresh.
+ * Afterwards every function is still safe to call; those that would begin or
+ * wait for something return REVENIUM_E_CLOSED. What was got before can still
+ * be read and released, and revenium_init() starts afresh.
  * A host that exits through exit(3) without this is flushed for up to
  * `flush_at_exit_ms`; what is then unsent lies in the spool for the next run.
  * Go, and a process killed by a signal, do not exit so.
@@ -548,7 +548,8 @@ int32_t revenium_scope_pop(revenium_scope scope);
  *   two members that the library takes out:
  *     "usage_metadata": {...}  fields for this one call, over the scope's;
  *     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
- *                  "headers", "meter", "max_retries"}  choices for this call.
+ *                  "headers", "meter", "meter_retryable", "max_retries"}
+ *                             choices for this call.
  * scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * All four functions check the request before anything is sent; these errors
  * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no
@@ -625,6 +626,7 @@ int32_t revenium_queue_new(revenium_queue *out);
  * used: receives the bytes written.
  * REVENIUM_OK: at least one frame. REVENIUM_EMPTY: none came in time.
  * REVENIUM_E_BUFFER: the next frame alone is larger; `used` says how large.
+ * REVENIUM_E_CLOSED: none is left, and after revenium_shutdown() none comes.
  * A call stops reading from the network while too much of it lies unread:
  * a slow reader costs no memory and loses nothing.
  */
@@ -640,6 +642,7 @@ int32_t revenium_queue_read(revenium_queue queue,
  * readable: read and drop its bytes, then revenium_queue_read() with timeout 0
  * until REVENIUM_EMPTY. It is non-blocking and a socket: no SIGPIPE.
  * On Windows: REVENIUM_E_UNSUPPORTED; read with a timeout on a thread.
+ * fd: receives -1 on an error, as 0 is a descriptor.
  */
 int32_t revenium_queue_wake_fd(revenium_queue queue, int32_t *fd);
 
@@ -683,8 +686,9 @@ const char *revenium_result_request_id(revenium_result result, size_t *len);
 /**
  * JSON about the call rather than its content: code, http_status, request_id,
  * retry_after_ms, provider, model, stop_reason, transaction_id, duration_ms,
- * time_to_first_token_ms, attempts, metered, headers. On a call that still
- * runs: what is known so far, from the provider's first answer on.
+ * time_to_first_token_ms, attempts, metered, headers; what does not apply is
+ * left out. On a call that still runs: what is known so far, from the
+ * provider's first answer on.
  */
 const char *revenium_result_info(revenium_result result, size_t *len);
 

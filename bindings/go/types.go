@@ -32,6 +32,9 @@ type MessageNewParams struct {
 
 func (p MessageNewParams) MarshalJSON() ([]byte, error) {
 	type plain MessageNewParams
+	if metadata, ok := p.UsageMetadata.(map[string]any); ok && metadata == nil {
+		p.UsageMetadata = nil // a nil map in an interface is no empty value to package json
+	}
 	text, err := json.Marshal(plain(p))
 	if err != nil || len(p.Extra) == 0 {
 		return text, err

@@ -213,7 +213,7 @@ func TestSameAsWithout(t *testing.T) {
 				}
 				plain, plainErr := ask(context.Background(), c)
 				fresh(t)
-				c.client = revenium.HTTPClient()
+				c.client = revenium.HTTPClient(revenium.MaxRetries(0))
 				got, err := ask(context.Background(), c)
 				if !reflect.DeepEqual(got, plain) {
 					t.Errorf("got %+v, without %+v", got, plain)
@@ -301,46 +301,43 @@ func TestMetadata(t *testing.T) {
 	})
 }
 
+// One call is one record, whatever the SDK retried.
 func TestRetries(t *testing.T) {
-	soon := object{"retry-after-ms": "1"}
+	busy := object{"status": 529, "headers": object{"retry-after-ms": "1"}}
 	forEach(t, func(t *testing.T, s sdk) {
-		// The SDK's own: each attempt that failed is a record without tokens, and the retries are numbered.
-		fresh(t)
-		c := call{client: revenium.HTTPClient(), retries: 2, text: "again", base: planned(t,
-			object{"status": 529, "headers": soon}, object{"status": 429, "headers": soon}, object{})}
-		if got, err := s.message(context.Background(), c); err != nil || got.Text != "You said: again" {
-			t.Fatal(got, err)
-		}
-		seen := map[any]any{}
-		for _, record := range records(t) {
-			seen[record["retryNumber"]] = record["stopReason"]
-		}
-		if want := (map[any]any{0.0: "ERROR", 1.0: "ERROR", 2.0: "END"}); !reflect.DeepEqual(seen, want) {
-			t.Errorf("%v, want %v", seen, want)
-		}
-
-		// The SDK's setting holds.
-		fresh(t)
-		c.retries = 0
-		c.base = planned(t, object{"status": 529, "headers": soon})
-		if _, err := s.message(context.Background(), c); err == nil {
-			t.Error("no error")
-		}
-		if n := len(requests(t)); n != 1 {
-			t.Errorf("%d requests", n)
-		}
-
-		// The library's: one call is one record.
-		for _, last := range []object{{}, {"status": 529, "headers": soon}} {
-			fresh(t)
-			c = call{client: revenium.HTTPClient(revenium.RetryInLibrary(2)), retries: 2, text: "again", base: planned(t,
-				object{"status": 529, "headers": soon}, object{"status": 429, "headers": soon}, last)}
-			if _, err := s.message(context.Background(), c); (err == nil) != (last["status"] == nil) {
-				t.Error(err)
-			}
-			if all, asked := records(t), len(requests(t)); len(all) != 1 || asked != 3 {
-				t.Errorf("%d requests, %v", asked, all)
-			}
+		for name, test := range map[string]struct {
+			retries  int
+			client   *http.Client
+			answers  []any
+			requests int
+			want     object
+		}{
+			"succeeds":      {2, revenium.HTTPClient(), []any{busy, "close", object{}}, 3, object{"stopReason": "END", "retryNumber": 2.0}},
+			"gives up":      {2, revenium.HTTPClient(), []any{busy}, 3, object{"stopReason": "ERROR", "retryNumber": 2.0, "errorCode": 529.0}},
+			"is refused":    {2, revenium.HTTPClient(), []any{busy, object{"status": 400}}, 2, object{"stopReason": "ERROR", "retryNumber": 1.0, "errorCode": 400.0}},
+			"never retries": {0, revenium.HTTPClient(revenium.MaxRetries(0)), []any{busy}, 1, object{"stopReason": "ERROR", "retryNumber": 0.0, "errorCode": 529.0}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				fresh(t)
+				_, err := s.message(context.Background(), call{client: test.client, retries: test.retries, text: "again", base: planned(t, test.answers...)})
+				if (err == nil) != (test.want["stopReason"] == "END") {
+					t.Error(err)
+				}
+				all, asked := records(t), requests(t)
+				if len(all) != 1 || len(asked) != test.requests {
+					t.Fatalf("%d requests, %v", len(asked), all)
+				}
+				for field, want := range test.want {
+					if all[0][field] != want {
+						t.Errorf("%s: %v, want %v", field, all[0][field], want)
+					}
+				}
+				for i, request := range asked {
+					if request.Headers["x-stainless-retry-count"] != fmt.Sprint(i) {
+						t.Errorf("request %d is counted as %s", i, request.Headers["x-stainless-retry-count"])
+					}
+				}
+			})
 		}
 	})
 }
