@@ -4,7 +4,7 @@ use crate::engine::{Engine, core};
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
 use crate::outcome::{Facts, Outcome, Text, info_json};
-use crate::provider::{Failure, Head, Prepared, Reply};
+use crate::provider::{Failure, Head, Prepared, Provider, Reply};
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -165,6 +165,10 @@ struct Progress {
     attempts: u32,
     /// The last attempt failed in a way that another might not.
     retryable: bool,
+    /// Who was asked last.
+    provider: Provider,
+    /// Why Bedrock did not answer, once Anthropic was asked instead.
+    fallback: Option<Error>,
     head: Option<Arc<Head>>,
     reader: Option<Reader>,
     first_token: Option<Duration>,
@@ -207,6 +211,8 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         clock: Instant::now(),
         attempts: 0,
         retryable: false,
+        provider: job.prepared.provider(),
+        fallback: None,
         head: None,
         reader: None,
         first_token: None,
@@ -263,15 +269,36 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
     stream(engine, call, reply, reader, &mut progress.first_token, progress.clock).await
 }
 
-/// Attempts until the provider answers with success, or says no for good.
+/// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
 async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
+    let failure = match attempts(engine, call, job, &job.prepared, progress).await {
+        Ok(reply) => return Ok(reply),
+        Err(failure) => failure,
+    };
+    let direct = if failure.ask_directly { engine.prepare_directly(&job.request) } else { None };
+    let Some(direct) = direct else { return Err(failure.error) };
+    log::warn!("call {}: AWS Bedrock did not answer, asking Anthropic directly: {}", call.number, failure.error);
+    progress.provider = direct.provider();
+    progress.fallback = Some(failure.error);
+    progress.head = None;
+    attempts(engine, call, job, &direct, progress).await.map_err(|failure| failure.error)
+}
+
+/// Attempts until the provider answers with success, or says no for good.
+async fn attempts(
+    engine: &Engine,
+    call: &Call,
+    job: &Job,
+    prepared: &Prepared,
+    progress: &mut Progress,
+) -> std::result::Result<Reply, Failure> {
     let silence = engine.silence();
-    let client = engine.http()?;
+    let client = engine.http().map_err(|error| Failure::before_answer(error, false))?;
+    let mut attempt = 0;
     loop {
-        let attempt = progress.attempts;
         progress.attempts += 1;
         call.attempts.store(progress.attempts, Ordering::Relaxed);
-        let failure = match job.prepared.send(client, attempt, silence).await {
+        let failure = match prepared.send(client, attempt, silence).await {
             Ok(reply) => {
                 progress.retryable = false;
                 progress.head = Some(reply.head.clone());
@@ -282,8 +309,9 @@ async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progre
         };
         progress.retryable = failure.retry;
         progress.head.clone_from(&failure.head);
-        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure.error) };
-        log::debug!("attempt {} failed, again in {} ms: {}", attempt + 1, delay.as_millis(), failure.error);
+        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure) };
+        attempt += 1;
+        log::debug!("attempt {attempt} failed, again in {} ms: {}", delay.as_millis(), failure.error);
         tokio::time::sleep(delay).await;
     }
 }
@@ -323,7 +351,12 @@ async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arri
         body.extend_from_slice(&chunk);
     }
     match Summary::of(&body) {
-        Ok(summary) => Ok(Arrived::Whole(body, Box::new(summary))),
+        Ok(mut summary) => {
+            if reply.head.provider == Provider::Bedrock {
+                summary.usage.tokens.compare(&reply.head.tokens());
+            }
+            Ok(Arrived::Whole(body, Box::new(summary)))
+        }
         Err(error) => {
             Err(error.with_http(crate::error::HttpError { status: reply.head.status, body, retry_after_ms: None }))
         }
@@ -393,7 +426,8 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     };
     let transaction_id = record(engine, job, &progress, duration, summary, ended.as_ref().err());
     let facts = Facts {
-        provider: Some(job.prepared.provider()),
+        provider: Some(progress.provider),
+        fallback: progress.fallback,
         head: progress.head,
         model: summary.and_then(|summary| summary.model.clone()),
         stop_reason: summary.and_then(|summary| summary.stop_reason.clone()),
@@ -420,15 +454,20 @@ fn record(
     summary: Option<&Summary>,
     error: Option<&Error>,
 ) -> Option<String> {
-    // A call of which nothing left this process is no use of anything.
-    if !job.metered || progress.attempts == 0 {
+    // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
+    let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
+    if !job.metered || unsent {
         return None;
     }
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
         return None;
     }
+    let bedrock = match &job.prepared {
+        Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
+        _ => None,
+    };
     let records = meter::records(&meter::Call {
-        provider: job.prepared.provider(),
+        provider: progress.provider,
         request: &job.request.facts,
         metadata: &job.metadata,
         streamed: job.request.streamed,
@@ -439,8 +478,8 @@ fn record(
             Some(error) if error.code == Code::Cancelled => End::Cancelled,
             Some(error) => End::Failed(error),
         },
-        bedrock_model: None,
-        region: None,
+        bedrock_model: bedrock.map(|prepared| prepared.model()),
+        region: bedrock.and_then(|prepared| prepared.region()),
         middleware_source: &engine.settings.middleware_source,
     });
     let transaction_id = records.first().map(|record| record.transaction_id.clone());

@@ -7,13 +7,14 @@ use crate::error::{Code, Error, Result};
 use crate::log::Level;
 use crate::meter::{Metadata, Record};
 use crate::os::{self, PerProcess};
-use crate::provider::{Prepared, anthropic};
+use crate::provider::bedrock::{self, Bedrock};
+use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::{Object, Registry};
 use crate::request::{Request, Streaming};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
-use crate::settings::{ProviderChoice, Settings};
+use crate::settings::Settings;
 use crate::sink::Sink;
 use crate::{http, log};
 use once_cell::sync::OnceCell;
@@ -230,6 +231,7 @@ pub struct Engine {
     pub counters: Counters,
     inits: AtomicU32,
     messages_url: reqwest::Url,
+    bedrock: Arc<Bedrock>,
     metering_url: reqwest::Url,
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
@@ -281,6 +283,7 @@ impl Engine {
             counters: Counters::default(),
             inits: AtomicU32::new(0),
             messages_url,
+            bedrock: Arc::new(Bedrock::new(settings.clone())),
             metering_url,
             base_metadata,
             http: OnceCell::new(),
@@ -318,7 +321,13 @@ impl Engine {
         if metered {
             self.delivery()?;
         }
-        let mut metadata = self.base_metadata.overlay(&scope.metadata);
+        let mut metadata = match prepared.region() {
+            // The environment tells of another region than the one that is called.
+            Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
+                self.base_metadata.overlay(&Metadata::from_pairs([("region", region)])).overlay(&scope.metadata)
+            }
+            _ => self.base_metadata.overlay(&scope.metadata),
+        };
         if let Some(over) = &request.metadata {
             metadata = metadata.overlay(over);
         }
@@ -349,14 +358,35 @@ impl Engine {
     }
 
     fn prepare(&self, request: &Request) -> Result<Prepared> {
-        match request.choices.provider.unwrap_or(self.settings.provider) {
-            ProviderChoice::Auto | ProviderChoice::Anthropic => {}
-            ProviderChoice::Bedrock => {
-                return Err(Error::new(Code::Unsupported, "This build of the library does not call AWS Bedrock."));
-            }
+        let choices = &request.choices;
+        let choice = choice::choose(&self.settings, Some(choices), &environment);
+        log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
+        if choice.provider == Provider::Bedrock {
+            return bedrock::Prepared::new(&self.bedrock, request, choice.outright, &environment)
+                .map(Prepared::Bedrock);
         }
+        let url = match &choices.base_url {
+            Some(base) => &anthropic::messages_url(base)?,
+            None => &self.messages_url,
+        };
         let credential = self.settings.anthropic_credential(&environment);
-        anthropic::Prepared::new(&self.settings, &self.messages_url, credential, request).map(Prepared::Anthropic)
+        anthropic::Prepared::new(&self.settings, url, credential, request).map(Prepared::Anthropic)
+    }
+
+    /// The same request for Anthropic itself, after Bedrock could not answer it. `None`: it cannot or must not go there.
+    pub fn prepare_directly(&self, request: &Request) -> Option<Prepared> {
+        if !self.settings.bedrock_fallback {
+            return None;
+        }
+        let direct = bedrock::for_direct(&request.body)?;
+        let url = match choice::is_aws(&self.settings.anthropic_base_url) {
+            true => &anthropic::messages_url(anthropic::DEFAULT_BASE_URL).ok()?,
+            false => &self.messages_url,
+        };
+        let credential = self.settings.anthropic_credential(&environment);
+        // Without a credential this fails, and there is no other way.
+        let prepared = anthropic::Prepared::new(&self.settings, url, credential, request).ok()?;
+        Some(Prepared::Anthropic(prepared.with(direct.body, &direct.betas)))
     }
 
     /// Whether this call is metered, judged when it starts.

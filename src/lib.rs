@@ -33,5 +33,6 @@ pub mod runtime;
 pub mod scope;
 pub mod settings;
 pub mod sink;
+pub mod splice;
 pub mod status;
 pub mod stream;

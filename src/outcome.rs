@@ -35,6 +35,8 @@ pub struct Facts {
     /// Who answered, or was asked last.
     pub provider: Option<Provider>,
     pub head: Option<Arc<Head>>,
+    /// What kept Bedrock from answering, where Anthropic was asked instead.
+    pub fallback: Option<Error>,
     pub model: Option<String>,
     pub stop_reason: Option<String>,
     pub transaction_id: Option<String>,
@@ -154,6 +156,9 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
     }
     if let Some(provider) = facts.provider {
         set("provider", provider.name().into());
+    }
+    if let Some(error) = &facts.fallback {
+        set("fallback", json!({ "from": "bedrock", "code": error.code.name(), "message": error.message }));
     }
     if let Some(head) = &facts.head {
         set("http_status", head.status.into());

@@ -3,14 +3,11 @@
 use crate::error::{Code, Error, Result};
 use crate::meter::{Metadata, RequestFacts};
 use crate::settings::ProviderChoice;
+use crate::splice::{Member, find, members, spliced};
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
 use std::time::Duration;
 
 /// The Messages API allows 32 MB; what is larger than this is surely a mistake.
@@ -36,6 +33,7 @@ pub struct Choices {
     pub provider: Option<ProviderChoice>,
     pub api_key: Option<String>,
     pub base_url: Option<String>,
+    pub aws_region: Option<String>,
     pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
     pub meter: Option<bool>,
     /// False: the caller tries again by himself, so a failure that may be tried again leaves no record.
@@ -58,7 +56,7 @@ impl Request {
             return Err(Error::new(Code::RequestTooLarge, "The request is larger than 256 MiB."));
         }
         let members = members(text)?;
-        let find = |name: &str| members.iter().rev().find(|member| member.name == name).map(|member| member.value);
+        let find = |name: &str| find(&members, name);
         let choices = match find("revenium") {
             Some(value) => Choices::parse(value.get())?,
             None => Choices::default(),
@@ -89,47 +87,6 @@ fn takes_long(model: Option<&RawValue>, max_tokens: Option<&RawValue>) -> bool {
     max_tokens.saturating_mul(3600) > 128_000 * 600 || (older_opus && max_tokens > 8192)
 }
 
-struct Member<'a> {
-    name: Cow<'a, str>,
-    value: &'a RawValue,
-}
-
-/// The members of the request's top-level object, in order.
-fn members(text: &str) -> Result<Vec<Member<'_>>> {
-    struct Members;
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<Member<'de>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-            let mut members = Vec::with_capacity(12);
-            // A RawValue key borrows; a String would not, and Cow copies without `borrow`.
-            while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                members.push(Member { name: unquoted(name.get()), value });
-            }
-            Ok(members)
-        }
-    }
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let members = parser.deserialize_map(Members).and_then(|members| parser.end().map(|()| members));
-    members.map_err(|fault| {
-        let place = format!("line {}, column {}", fault.line(), fault.column());
-        let what = if fault.is_data() { "The request must be a JSON object" } else { "The request is not valid JSON" };
-        Error::new(Code::Json, format!("{what} ({place})."))
-    })
-}
-
-/// A JSON string's text. Invalid escapes cannot match a name of ours, so they may stay as they are.
-fn unquoted(raw: &str) -> Cow<'_, str> {
-    if raw.contains('\\') {
-        return Cow::Owned(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()));
-    }
-    Cow::Borrowed(raw.trim_matches('"'))
-}
-
 /// The request's bytes without our members and with `stream` as decided; untouched where nothing is to change.
 fn rewritten(text: &str, members: &[Member<'_>], streamed: bool) -> Bytes {
     let is_ours = |member: &Member<'_>| {
@@ -137,32 +94,7 @@ fn rewritten(text: &str, members: &[Member<'_>], streamed: bool) -> Bytes {
         matches!(&*member.name, "usage_metadata" | "revenium") || (member.name == "stream" && !says(member, streamed))
     };
     let stream_missing = streamed && !members.iter().any(|member| member.name == "stream" && says(member, true));
-    if !stream_missing && !members.iter().any(is_ours) {
-        return Bytes::copy_from_slice(text.as_bytes());
-    }
-    let mut out = Vec::with_capacity(text.len() + 16);
-    out.push(b'{');
-    let mut start = text.find('{').map_or(0, |at| at + 1);
-    for member in members {
-        let value = span(text, member.value);
-        let kept = &text[start..value.end];
-        start = value.end;
-        if !is_ours(member) {
-            let kept = kept.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace());
-            if out.len() > 1 {
-                out.push(b',');
-            }
-            out.extend_from_slice(kept.as_bytes());
-        }
-    }
-    if stream_missing {
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        out.extend_from_slice(br#""stream":true"#);
-    }
-    out.push(b'}');
-    Bytes::from(out)
+    spliced(text, members, is_ours, if stream_missing { &[("stream", "true")] } else { &[] })
 }
 
 /// Whether a `stream` member may stay: it says what was decided, or something for the provider to judge.
@@ -171,12 +103,6 @@ fn says(member: &Member<'_>, streamed: bool) -> bool {
         "true" => streamed,
         _ => !streamed,
     }
-}
-
-/// Where `value`, a slice of `text`, lies in it.
-fn span(text: &str, value: &RawValue) -> Range<usize> {
-    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
-    start..start + value.get().len()
 }
 
 impl Choices {
@@ -210,6 +136,14 @@ impl Choices {
                 }
                 "base_url" => {
                     choices.base_url = Some(value.as_str().ok_or_else(|| wrong("a URL"))?.to_owned());
+                }
+                "aws_region" => {
+                    let is_region = |text: &&str| {
+                        !text.is_empty()
+                            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    };
+                    let region = value.as_str().filter(is_region).ok_or_else(|| wrong("a region such as us-east-1"))?;
+                    choices.aws_region = Some(region.to_owned());
                 }
                 "headers" => {
                     let object = value.as_object().ok_or_else(|| wrong("an object of header names and values"))?;
@@ -321,6 +255,7 @@ mod tests {
             (r#"{"revenium":{"timeout":3}}"#, Code::Config, "\"timeout\""),
             (r#"{"revenium":{"timeout_ms":-3}}"#, Code::Config, "timeout_ms"),
             (r#"{"revenium":{"provider":"azure"}}"#, Code::Config, "bedrock"),
+            (r#"{"revenium":{"aws_region":"US East"}}"#, Code::Config, "aws_region"),
             (r#"{"revenium":{"headers":{"a b":"c"}}}"#, Code::Config, "headers"),
             (r#"{"revenium":{"meter":1}}"#, Code::Config, "true or false"),
         ] {

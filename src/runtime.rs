@@ -6,7 +6,7 @@ use std::thread;
 use tokio::runtime::{self, Builder, Handle};
 use tokio::sync::oneshot;
 
-/// Threads that look up host names. They do nothing else.
+/// Threads that look up host names, and read the AWS files of those who use Bedrock.
 const MAX_LOOKUP_THREADS: usize = 4;
 
 /// One thread with an event loop of its own, or several that share the work.

@@ -3,6 +3,8 @@
 use crate::delivery::{Circuit, Counts};
 use crate::engine::{Engine, core, environment};
 use crate::error::{Code, Error, Result};
+pub use crate::provider::Provider;
+use crate::provider::choice::{Choice, choose};
 use crate::settings::Settings;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub enum Metering {
 /// A look at the library, running or not.
 pub struct Status {
     pub initialized: bool,
+    /// Who would be asked by a call without its own choice.
+    pub provider: Choice,
     pub metering: Metering,
     pub calls_in_flight: i64,
     pub calls_started: i64,
@@ -39,6 +43,7 @@ pub fn status() -> Result<Status> {
     let (settings, _) = Settings::load(None, &environment)?;
     Ok(Status {
         initialized: false,
+        provider: choose(&settings, None, &environment),
         metering: metering(&settings, settings.metering_key(&environment).is_some()),
         calls_in_flight: 0,
         calls_started: 0,
@@ -57,6 +62,7 @@ fn of(engine: &Engine) -> Status {
     let counter = |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed);
     Status {
         initialized: true,
+        provider: choose(&engine.settings, None, &environment),
         metering: metering(&engine.settings, engine.has_metering_key()),
         calls_in_flight: counter(&engine.counters.in_flight),
         calls_started: counter(&engine.counters.started),
@@ -85,8 +91,8 @@ impl Status {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "initialized": self.initialized,
-            "provider": "anthropic",
-            "provider_reason": "AWS Bedrock is not in this build",
+            "provider": self.provider.provider.name(),
+            "provider_reason": self.provider.reason,
             "metering": metering,
             "calls": {
                 "in_flight": self.calls_in_flight,

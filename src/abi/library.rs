@@ -6,7 +6,7 @@ use crate::engine::core;
 use crate::error::Code;
 use crate::outcome::Outcome;
 use crate::registry::Object;
-use crate::status::{Metering, status, would_meter};
+use crate::status::{Metering, Provider, status, would_meter};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -109,7 +109,10 @@ pub unsafe extern "C" fn revenium_status(out: *mut revenium_state) -> i32 {
         let state = revenium_state {
             struct_size: 0,
             initialized: i32::from(status.initialized),
-            provider: REVENIUM_PROVIDER_ANTHROPIC,
+            provider: match status.provider.provider {
+                Provider::Anthropic => REVENIUM_PROVIDER_ANTHROPIC,
+                Provider::Bedrock => REVENIUM_PROVIDER_BEDROCK,
+            },
             metering: match status.metering {
                 Metering::Off => 0,
                 Metering::On => 1,

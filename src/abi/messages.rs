@@ -79,8 +79,8 @@ unsafe fn hand_over(
 ///   two members that the library takes out:
 ///     "usage_metadata": {...}  fields for this one call, over the scope's;
 ///     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
-///                  "headers", "meter", "meter_retryable", "max_retries"}
-///                             choices for this call.
+///                  "aws_region", "headers", "meter", "meter_retryable",
+///                  "max_retries"}  choices for this call.
 /// scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
 /// All four functions check the request before anything is sent; these errors
 /// (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no

@@ -13,6 +13,10 @@ use reqwest::{Client, Method, Url};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The default of the setting.
+pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Gateways log it; the official SDKs send it too.
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
@@ -42,10 +46,6 @@ impl Prepared {
     /// Fails with E_CONFIG when there is no credential; nothing is sent then.
     pub fn new(settings: &Settings, url: &Url, credential: Option<Credential>, request: &Request) -> Result<Prepared> {
         let choices = &request.choices;
-        let url = match &choices.base_url {
-            Some(base) => messages_url(base)?,
-            None => url.clone(),
-        };
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -55,7 +55,7 @@ impl Prepared {
         }
         headers.insert("anthropic-version", value(&settings.anthropic_version, "anthropic_version")?);
         if !settings.anthropic_beta.is_empty() {
-            headers.insert("anthropic-beta", value(&settings.anthropic_beta.join(","), "anthropic_beta")?);
+            headers.insert(BETA, value(&settings.anthropic_beta.join(","), "anthropic_beta")?);
         }
         authenticate(&mut headers, settings, credential, choices)?;
         for (name, text) in &settings.anthropic_custom_headers {
@@ -72,7 +72,20 @@ impl Prepared {
         if !headers.contains_key(API_KEY) && !headers.contains_key(AUTHORIZATION) {
             return Err(Error::new(Code::Config, "No Anthropic key: set ANTHROPIC_API_KEY or anthropic_api_key."));
         }
-        Ok(Prepared { url, headers, body: request.body.clone() })
+        Ok(Prepared { url: url.clone(), headers, body: request.body.clone() })
+    }
+
+    /// The same with another body and further beta features.
+    pub fn with(mut self, body: Bytes, betas: &[String]) -> Prepared {
+        self.body = body;
+        let known = self.headers.get(BETA).and_then(|value| value.to_str().ok());
+        let all: Vec<_> = known.into_iter().chain(betas.iter().map(String::as_str)).collect();
+        if let Ok(value) = HeaderValue::from_str(&all.join(","))
+            && !betas.is_empty()
+        {
+            self.headers.insert(BETA, value);
+        }
+        self
     }
 
     /// One attempt. `silence`: how long the provider may say nothing.

@@ -1,10 +1,17 @@
 //! PROVIDER: a request → a stream of response bytes. Knows nothing of metering.
 
 pub mod anthropic;
+#[cfg(feature = "bedrock")]
+pub mod bedrock;
+#[cfg(not(feature = "bedrock"))]
+#[path = "without_bedrock.rs"]
+pub mod bedrock;
+pub mod choice;
+mod credentials;
 
 use crate::error::{Code, Error, HttpError};
 use crate::http;
-use crate::stream::Framing;
+use crate::stream::{Framing, Tokens};
 use bytes::Bytes;
 use reqwest::Client;
 use reqwest::header::HeaderMap;
@@ -30,7 +37,7 @@ impl Provider {
 }
 
 /// The provider's answer to a call, known from its first byte on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Head {
     pub provider: Provider,
     pub status: u16,
@@ -52,11 +59,25 @@ impl Head {
         }
         Value::Object(object)
     }
+
+    /// What Bedrock counted, where it says so.
+    pub fn tokens(&self) -> Tokens {
+        let counted = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        Tokens {
+            input: counted("x-amzn-bedrock-input-token-count"),
+            output: counted("x-amzn-bedrock-output-token-count"),
+            cache_creation: counted("x-amzn-bedrock-cache-write-input-token-count"),
+            cache_read: counted("x-amzn-bedrock-cache-read-input-token-count"),
+            ..Tokens::default()
+        }
+    }
 }
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
+#[cfg_attr(not(feature = "bedrock"), allow(clippy::large_enum_variant))]
 pub enum Prepared {
     Anthropic(anthropic::Prepared),
+    Bedrock(bedrock::Prepared),
 }
 
 impl Prepared {
@@ -64,6 +85,15 @@ impl Prepared {
     pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> Result<Reply, Failure> {
         match self {
             Prepared::Anthropic(prepared) => prepared.send(client, attempt, silence).await,
+            Prepared::Bedrock(prepared) => prepared.send(client, silence).await,
+        }
+    }
+
+    /// The AWS region that is asked, as far as it is known.
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Prepared::Anthropic(_) => None,
+            Prepared::Bedrock(prepared) => prepared.region(),
         }
     }
 
@@ -71,6 +101,7 @@ impl Prepared {
     pub fn provider(&self) -> Provider {
         match self {
             Prepared::Anthropic(_) => Provider::Anthropic,
+            Prepared::Bedrock(_) => Provider::Bedrock,
         }
     }
 }
@@ -83,6 +114,7 @@ pub struct Reply {
 
 pub enum Body {
     Http(reqwest::Response),
+    Bedrock(bedrock::Body),
 }
 
 impl Body {
@@ -92,6 +124,7 @@ impl Body {
             Body::Http(response) => response.chunk().await.map_err(|fault| {
                 Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", http::cause(&fault)))
             }),
+            Body::Bedrock(body) => body.next().await,
         }
     }
 
@@ -99,6 +132,7 @@ impl Body {
     pub fn framing(&self) -> Framing {
         match self {
             Body::Http(_) => Framing::Sse,
+            Body::Bedrock(_) => Framing::Events,
         }
     }
 }
@@ -110,12 +144,14 @@ pub struct Failure {
     pub retry: bool,
     /// The delay that the provider asked for.
     pub retry_after: Option<Duration>,
+    /// Whether Anthropic itself may be asked instead.
+    pub ask_directly: bool,
 }
 
 impl Failure {
     /// Nothing came back, or it could not be sent.
     pub fn before_answer(error: Error, retry: bool) -> Failure {
-        Failure { error, head: None, retry, retry_after: None }
+        Failure { error, head: None, retry, retry_after: None, ask_directly: false }
     }
 
     /// The provider answered with something other than success. `body`: as far as it could be read.
@@ -137,7 +173,7 @@ impl Failure {
             body,
             retry_after_ms: retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         });
-        Failure { error, head: Some(head), retry, retry_after }
+        Failure { error, head: Some(head), retry, retry_after, ask_directly: false }
     }
 }
 

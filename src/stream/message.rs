@@ -6,7 +6,7 @@ use super::batch::Kind;
 use super::delta::{Delta, Part, index_of};
 use super::json::{Members, Object, is_null, quote, string};
 use super::partial;
-use super::summary::Summary;
+use super::summary::{Summary, Tokens};
 use crate::error::{Code, Error, Result};
 
 /// Members of `usage` that stay as in message_start, whatever a message_delta says: so do the vendor's own SDKs.
@@ -75,6 +75,11 @@ impl Message {
     /// What is known so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// What the transport counted, for what the message does not say.
+    pub(super) fn compare(&mut self, counted: &Tokens) {
+        self.summary.usage.tokens.compare(counted);
     }
 
     /// Takes over a delta that makes a block longer. One for an unknown block, or of another type, changes nothing.

@@ -24,6 +24,9 @@ use delta::Delta;
 use json::Object;
 use sse::Splitter;
 
+/// Bedrock's own count of a call's tokens.
+const INVOCATION_METRICS: &str = "amazon-bedrock-invocationMetrics";
+
 /// How the transport marks off events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -192,6 +195,10 @@ impl Progress {
 
     /// The JSON's own `type` says what an event is, and where it has none, the name.
     fn other_event(&mut self, name: Name, json: &str, event: &Object<'_>, batch: &mut Batch) -> Result<()> {
+        // In the last event, or alone in one without `type`.
+        if let Some(metrics) = event.object(INVOCATION_METRICS) {
+            self.message.compare(&Tokens::of_metrics(&metrics));
+        }
         let kind = match (event.string("type").as_deref(), name) {
             (Some("error"), _) => return Err(provider_error(json.as_bytes())),
             (Some(kind), _) => Kind::of(kind),

@@ -90,6 +90,36 @@ impl Usage {
 }
 
 impl Tokens {
+    /// Bedrock's `amazon-bedrock-invocationMetrics`. Its input leaves the cache out, as the Messages API's does.
+    pub(super) fn of_metrics(metrics: &Object<'_>) -> Tokens {
+        let counted = |name| metrics.get(name).and_then(count);
+        Tokens {
+            input: counted("inputTokenCount"),
+            output: counted("outputTokenCount"),
+            cache_creation: counted("cacheWriteInputTokenCount"),
+            cache_read: counted("cacheReadInputTokenCount"),
+            ..Tokens::default()
+        }
+    }
+
+    /// Takes over what was counted elsewhere and is missing here. Where both know, these counts stay.
+    pub fn compare(&mut self, counted: &Tokens) {
+        for (ours, theirs, name) in [
+            (&mut self.input, counted.input, "input"),
+            (&mut self.output, counted.output, "output"),
+            (&mut self.cache_creation, counted.cache_creation, "cache creation"),
+            (&mut self.cache_read, counted.cache_read, "cache read"),
+        ] {
+            match (*ours, theirs) {
+                (None, _) => *ours = theirs,
+                (Some(ours), Some(theirs)) if ours != theirs => {
+                    crate::log::debug!("the message counts {ours} {name} tokens, AWS {theirs}");
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn set(&mut self, name: &str, value: &RawValue) {
         let slot = match name {
             "input_tokens" => &mut self.input,

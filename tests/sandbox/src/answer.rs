@@ -8,6 +8,7 @@ use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::bedrock::Metrics;
 use crate::reply::{Body, End, Piece, Reply, Shape};
 
 /// Model names `sandbox-<name>` that stand for an answer; `sandbox-<status>` is one too.
@@ -25,6 +26,9 @@ const FAULTS: &[(&str, &str)] = &[
     ("max-tokens", "stop_reason=max_tokens"),
     ("refusal", "stop_reason=refusal"),
 ];
+
+/// What can be wrong with the frames of a Bedrock stream after its deltas.
+const FRAME_FAULTS: &[&str] = &["bad-crc", "error", "unfinished", "no-stop"];
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
@@ -45,6 +49,11 @@ pub struct Wanted {
     pub usage: Map<String, Value>,
     /// The type of an `error` event after the deltas of a stream.
     pub error: Option<String>,
+    /// The type of an exception frame after the deltas of a Bedrock stream.
+    pub exception: Option<String>,
+    /// What is wrong with a Bedrock stream's frames.
+    pub frames: Option<String>,
+    pub metrics: Metrics,
 }
 
 impl Answer {
@@ -124,6 +133,19 @@ impl Answer {
             "stop_reason" => self.message.stop_reason = Some(text(value)?),
             "usage" => self.message.usage = value.as_object().ok_or("expected an object")?.clone(),
             "error" => self.message.error = Some(text(value)?),
+            "exception" => self.message.exception = Some(text(value)?),
+            "frames" => match text(value)? {
+                fault if FRAME_FAULTS.contains(&fault.as_str()) => self.message.frames = Some(fault),
+                _ => return Err(format!("expected one of {}", FRAME_FAULTS.join(", "))),
+            },
+            "metrics" => {
+                self.message.metrics = match text(value)?.as_str() {
+                    "stop" => Metrics::InStop,
+                    "alone" => Metrics::Alone,
+                    "none" => Metrics::None,
+                    _ => return Err("expected stop, alone or none".into()),
+                }
+            }
             _ => return Err("no such member of an answer".into()),
         }
         Ok(())
@@ -268,6 +290,8 @@ mod tests {
             (json!({"chunks": [1]}), "chunks"),
             (json!({"chunks": [{"base64": "?"}]}), "base64"),
             (json!({"headers": {"a": "b\r\nc: d"}}), "headers"),
+            (json!({"frames": "odd"}), "frames"),
+            (json!({"metrics": "odd"}), "metrics"),
             (json!("soon"), "an answer is"),
         ] {
             let problem = Answer::from_json(&json).unwrap_err();

@@ -67,6 +67,14 @@ enum BodyLength {
     Chunked,
 }
 
+/// What is asked of a proxy names the host too.
+fn origin_form(target: &str) -> &str {
+    match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
+    }
+}
+
 fn parse_head(input: &[u8]) -> Result<Option<Head>, ReadError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -78,7 +86,7 @@ fn parse_head(input: &[u8]) -> Result<Option<Head>, ReadError> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(MALFORMED),
     };
-    let target = parsed.path.unwrap_or_default();
+    let target = origin_form(parsed.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
@@ -367,6 +375,9 @@ mod tests {
         assert!(matches!(head.body, BodyLength::Known(3)) && head.keep_alive);
         assert_eq!(&whole[head.length..], b"abc");
 
+        for (target, want) in [("/a?b", "/a?b"), ("http://h:1/a?b", "/a?b"), ("http://h", "/"), ("*", "*")] {
+            assert_eq!(origin_form(target), want);
+        }
         for wrong in ["GARBAGE\r\n\r\n", "POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n"] {
             assert!(matches!(parse_head(wrong.as_bytes()), Err(ReadError::Refused(400, _))), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! The sandbox plays Anthropic's Messages API and Revenium's collector on loopback, so that programs can be shown and
+//! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium's collector on loopback, so that programs can be shown and
 //! tested without keys, network or cost. By default it echoes; a test plans everything else.
 //!
 //! # Command line
@@ -10,12 +10,13 @@
 //!
 //! The first line on stdout is `sandbox: http://127.0.0.1:PORT`, then one line for each new record unless `--quiet`.
 //! `--no-requests` doesn't keep requests (for benchmarks). `--fail collector:status=503` answers every request to that
-//! service (`anthropic`, `collector`) that way unless the request or a plan says otherwise. It ends on SIGTERM and
+//! service (`anthropic`, `bedrock`, `collector`) that way unless the request or a plan says otherwise. It ends on SIGTERM and
 //! SIGINT, when stdin closes if asked to, or after so many seconds.
 //!
 //! # Services
 //!
 //! - `POST .../v1/messages`: Anthropic. Any prefix; `"stream": true` for SSE; `tool_choice` of type `tool` or `any` is obeyed.
+//! - `POST /model/{id}/invoke` and `/invoke-with-response-stream`: Bedrock, for Claude's ids. Signed or with an API key.
 //! - `POST .../meter/v2/ai/completions`: the collector, with Idempotency-Key.
 //!
 //! # Answers
@@ -38,6 +39,9 @@
 //! | `deltas`, `delta_bytes` | so many text deltas of so many bytes |
 //! | `reply`, `stop_reason`, `usage` | of the default message; `usage` is laid over the counted one |
 //! | `error` | a stream's `error` event of this type after its deltas |
+//! | `exception` | Bedrock: the exception frame of this type after a stream's deltas |
+//! | `frames` | Bedrock, after a stream's deltas: `bad-crc`, `error` (an error frame), `unfinished` (a clean end inside a frame), `no-stop` (a clean end) |
+//! | `metrics` | Bedrock: what a stream cost, in its last event (`stop`), `alone` in a chunk before it, or `none` |
 //!
 //! In a plan, `"close"`, `"reset"` and `"stall"` in place of an object do that without a byte of answer, and `{}` is the
 //! default. An answer with a body, or a status other than 200, stands for itself: the request isn't checked. Any other
@@ -58,6 +62,7 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod collector;
 mod control;
 mod http;

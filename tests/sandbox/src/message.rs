@@ -78,6 +78,23 @@ impl Message {
         }
     }
 
+    /// With the kind of id that Bedrock gives.
+    pub fn of_bedrock(mut self) -> Self {
+        self.id = self.id.replacen("msg_", "msg_bdrk_", 1);
+        self
+    }
+
+    /// The tokens, as Bedrock calls them.
+    pub fn counts(&self) -> [(&'static str, u64); 4] {
+        let usage = &self.usage;
+        [
+            ("Input", usage.input),
+            ("Output", usage.output),
+            ("Cache-Read-Input", usage.cache_read),
+            ("Cache-Write-Input", usage.cache_creation),
+        ]
+    }
+
     /// Of the content, in bytes.
     pub fn length(&self) -> usize {
         self.content.length()

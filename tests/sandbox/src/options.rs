@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::answer::Answer;
-use crate::{anthropic, collector};
+use crate::{anthropic, bedrock, collector};
 
 pub struct Options {
     pub address: SocketAddr,
@@ -56,7 +56,7 @@ fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
 
 fn fail(value: &str) -> Result<(String, Arc<Answer>), String> {
     let (service, answer) = value.split_once(':').ok_or("--fail needs SERVICE:ANSWER")?;
-    if ![anthropic::SERVICE, collector::SERVICE].contains(&service) {
+    if ![anthropic::SERVICE, bedrock::SERVICE, collector::SERVICE].contains(&service) {
         return Err(format!("--fail: no service {service}"));
     }
     let answer = Answer::from_pairs(answer).map_err(|problem| format!("--fail: {problem}"))?;

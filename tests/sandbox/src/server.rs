@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::http::{After, Connection, ReadError, Request};
 use crate::reply::{Body, Reply};
 use crate::state::{Open, Sandbox};
-use crate::{anthropic, collector, control};
+use crate::{anthropic, bedrock, collector, control};
 
 /// As many connections as may arrive at once; the system caps it.
 const BACKLOG: u32 = 16_384;
@@ -92,6 +92,10 @@ async fn route(sandbox: &Sandbox, request: &Arc<Request>) -> Reply {
     if anthropic::serves(path) {
         sandbox.requests.add(anthropic::SERVICE, request);
         return anthropic::reply(sandbox, request, planned);
+    }
+    if bedrock::serves(path) {
+        sandbox.requests.add(bedrock::SERVICE, request);
+        return bedrock::reply(sandbox, request, planned);
     }
     sandbox.requests.add("unknown", request);
     let body = |status| anthropic::error_body(status, &format!("Nothing is served at {path}"), sandbox.next_id());

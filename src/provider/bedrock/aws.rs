@@ -1,0 +1,230 @@
+//! What is alive of AWS: nothing before the first call through Bedrock, then a client for each region and endpoint.
+
+use super::connector::Connector;
+use crate::log;
+use crate::provider::credentials::aws_credentials;
+use crate::settings::Settings;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_sdk_bedrockruntime::Client;
+use aws_sdk_bedrockruntime::config::{IdentityCache, StalledStreamProtectionConfig};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+/// Where Revenium's other middlewares call when nobody names a region.
+const DEFAULT_REGION: &str = "us-east-1";
+/// The longest that loading credentials may take: sign-on and role services answer in less.
+const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
+/// Outside EC2 nothing answers; inside, milliseconds are usual.
+const INSTANCE_LIMIT: Duration = Duration::from_secs(1);
+/// How long it is remembered that there are no credentials.
+const FAILURE_HOLDS: Duration = Duration::from_secs(5);
+
+/// Whom a call goes to, as far as it says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// `None`: the profile's, else the default.
+    pub region: Option<String>,
+    /// `None`: as the AWS environment says, else the region's own.
+    pub endpoint: Option<String>,
+    /// Whether the instance may be asked for credentials. It takes the network to find out that there is none.
+    pub ask_instance: bool,
+}
+
+/// A client with the region it calls.
+pub struct Regional {
+    pub client: Client,
+    pub region: String,
+    failed: Failed,
+}
+
+/// When the last look for credentials failed, and why.
+type Failed = Arc<Mutex<Option<(Instant, Missing)>>>;
+
+#[derive(Default)]
+pub struct Aws {
+    profile_region: OnceCell<Option<Region>>,
+    clients: Mutex<HashMap<Target, Arc<OnceCell<Regional>>>>,
+}
+
+impl Aws {
+    /// The client for `target`, made by the first who asks. One without credentials is made anew after a while: it
+    /// would never look at the profile files again.
+    pub async fn client(
+        &self,
+        target: &Target,
+        http: &reqwest::Client,
+        settings: &Settings,
+    ) -> Arc<OnceCell<Regional>> {
+        let cell = {
+            let mut clients = self.clients.lock();
+            let cell = clients.entry(target.clone()).or_default();
+            let failed = cell.get().and_then(|regional| *regional.failed.lock());
+            if failed.is_some_and(|(at, _)| at.elapsed() >= FAILURE_HOLDS) {
+                *cell = Arc::default();
+            }
+            cell.clone()
+        };
+        cell.get_or_init(|| self.connect(target, http, settings)).await;
+        cell
+    }
+
+    /// AWS refused the credentials that this client holds: the next call shall load what there is by then.
+    pub fn forget(&self, target: &Target, client: &Arc<OnceCell<Regional>>) {
+        let mut clients = self.clients.lock();
+        if clients.get(target).is_some_and(|known| Arc::ptr_eq(known, client)) {
+            clients.remove(target);
+        }
+    }
+
+    async fn connect(&self, target: &Target, http: &reqwest::Client, settings: &Settings) -> Regional {
+        let region = match &target.region {
+            Some(region) => Region::new(region.clone()),
+            None => self.profile_region().await.unwrap_or(Region::from_static(DEFAULT_REGION)),
+        };
+        let connector = Connector::new(http.clone(), settings.max_response_bytes);
+        let config = ProviderConfig::without_region()
+            .with_http_client(connector.clone())
+            .with_region(Some(region.clone()))
+            .with_behavior_version(Some(BehaviorVersion::v2026_01_12()));
+        let failed = Failed::default();
+        let credentials = Credentials { chain: chain(&config, target.ask_instance), failed: failed.clone() };
+        // Retries, silences and stalls are judged where those of direct calls are.
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(connector)
+            .region(region.clone())
+            .credentials_provider(credentials)
+            .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_LIMIT * 2).build())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = &target.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let client = Client::new(&loader.load().await);
+        log::debug!("calling AWS Bedrock in {region}");
+        Regional { client, region: region.to_string(), failed }
+    }
+
+    async fn profile_region(&self) -> Option<Region> {
+        self.profile_region.get_or_init(|| async { ProfileFileRegionProvider::new().region().await }).await.clone()
+    }
+}
+
+/// AWS's own order. The standard chain would ask the instance in any case.
+fn chain(config: &ProviderConfig, ask_instance: bool) -> CredentialsProviderChain {
+    let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else("Profile", ProfileFileCredentialsProvider::builder().configure(config).build())
+        .or_else("WebIdentityToken", WebIdentityTokenCredentialsProvider::builder().configure(config).build())
+        .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(config).build());
+    if !ask_instance {
+        return chain;
+    }
+    let instance = ImdsCredentialsProvider::builder().configure(config).build();
+    chain.or_else("Ec2InstanceMetadata", Instance(instance))
+}
+
+/// Instance metadata with a limit: where nothing answers, nothing is there.
+#[derive(Debug)]
+struct Instance(ImdsCredentialsProvider);
+
+impl ProvideCredentials for Instance {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let asked = timeout(INSTANCE_LIMIT, self.0.provide_credentials()).await;
+            asked.unwrap_or_else(|_| Err(CredentialsError::not_loaded("instance metadata did not answer")))
+        })
+    }
+}
+
+/// Credentials with a limit for loading them, and a memory of having found none.
+#[derive(Debug)]
+struct Credentials {
+    chain: CredentialsProviderChain,
+    failed: Failed,
+}
+
+/// Why there are no credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing is configured.
+    NotFound,
+    /// Something is, and does not work.
+    Broken,
+    Slow,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Missing::NotFound => {
+                "No AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or \
+                 AWS_BEARER_TOKEN_BEDROCK."
+            }
+            Missing::Broken => {
+                "The AWS credentials that are configured cannot be loaded: check AWS_PROFILE and its role, sign-on \
+                 (`aws sso login`) or process, or set AWS_BEARER_TOKEN_BEDROCK."
+            }
+            Missing::Slow => {
+                "Loading the AWS credentials took too long: check that their source answers, or set \
+                 AWS_BEARER_TOKEN_BEDROCK."
+            }
+        })
+    }
+}
+
+impl std::error::Error for Missing {}
+
+impl Credentials {
+    async fn load(&self) -> provider::Result {
+        let failed = *self.failed.lock();
+        if let Some((at, why)) = failed
+            && at.elapsed() < FAILURE_HOLDS
+        {
+            return Err(CredentialsError::provider_error(why));
+        }
+        let why = match timeout(CREDENTIALS_LIMIT, self.chain.provide_credentials()).await {
+            Ok(Ok(credentials)) => {
+                *self.failed.lock() = None;
+                return Ok(credentials);
+            }
+            // A profile with a mistake counts for AWS as none.
+            Ok(Err(CredentialsError::CredentialsNotLoaded(_)))
+                if aws_credentials(&|name| std::env::var(name).ok()).is_none() =>
+            {
+                Missing::NotFound
+            }
+            Ok(Err(_)) => Missing::Broken,
+            Err(_) => Missing::Slow,
+        };
+        *self.failed.lock() = Some((Instant::now(), why));
+        Err(CredentialsError::provider_error(why))
+    }
+}
+
+impl ProvideCredentials for Credentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}

@@ -1,0 +1,109 @@
+//! The request's JSON as InvokeModel wants it, and back as the Messages API does. Everything else stays as it is.
+
+use super::model;
+use crate::error::{Code, Error, Result};
+use crate::splice::{find, members, spliced};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// What Bedrock takes for every Claude model.
+const VERSION: &str = r#""bedrock-2023-05-31""#;
+
+/// The model that the request names, and the body for InvokeModel: without `model` and `stream`, with
+/// `anthropic_version` and with `betas` as `anthropic_beta`, where it has none of its own.
+pub fn for_bedrock(body: &[u8], betas: &[&str]) -> Result<(String, Bytes)> {
+    let text = text(body)?;
+    let members = members(text)?;
+    let model = find(&members, "model").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+    let model = model
+        .filter(|model| !model.is_empty())
+        .ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
+    let betas = Value::from(betas).to_string();
+    let mut comes = Vec::with_capacity(2);
+    if find(&members, "anthropic_version").is_none() {
+        comes.push(("anthropic_version", VERSION));
+    }
+    if betas != "[]" && find(&members, "anthropic_beta").is_none() {
+        comes.push(("anthropic_beta", &betas));
+    }
+    let body = spliced(text, &members, |member| matches!(&*member.name, "model" | "stream"), &comes);
+    Ok((model, body))
+}
+
+/// A request for Bedrock, as the Messages API wants it.
+pub struct Direct {
+    pub body: Bytes,
+    /// `anthropic_beta` of the body, to go into the header.
+    pub betas: Vec<String>,
+}
+
+/// `None`: the request names no model that the Messages API knows.
+pub fn for_direct(body: &[u8]) -> Option<Direct> {
+    let text = text(body).ok()?;
+    let members = members(text).ok()?;
+    let model = serde_json::from_str::<String>(find(&members, "model")?.get()).ok()?;
+    let name = model::direct_name(&model)?;
+    let betas = find(&members, "anthropic_beta").and_then(|value| serde_json::from_str(value.get()).ok());
+    let quoted = Value::from(name).to_string();
+    let renamed = name != model;
+    let goes = |name: &str| matches!(name, "anthropic_version" | "anthropic_beta") || (renamed && name == "model");
+    let comes: &[(&str, &str)] = if renamed { &[("model", &quoted)] } else { &[] };
+    let body = spliced(text, &members, |member| goes(&member.name), comes);
+    Some(Direct { body, betas: betas.unwrap_or_default() })
+}
+
+fn text(body: &[u8]) -> Result<&str> {
+    std::str::from_utf8(body).map_err(|_| Error::new(Code::Utf8, "The request is not UTF-8."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_keeps_all_but_model_and_stream() {
+        for (body, betas, want) in [
+            (
+                r#"{"model":"m","stream":true,"max_tokens":1.0e2,"tools":[{"a" : 1}],"thinking":{"x":12345678901234567890}}"#,
+                &[][..],
+                r#"{"max_tokens":1.0e2,"tools":[{"a" : 1}],"thinking":{"x":12345678901234567890},"anthropic_version":"bedrock-2023-05-31"}"#,
+            ),
+            (
+                r#"{"anthropic_version":"v","model":"m"}"#,
+                &["b1", "b2"],
+                r#"{"anthropic_version":"v","anthropic_beta":["b1","b2"]}"#,
+            ),
+            (
+                r#"{"model":"m","anthropic_beta":["own"]}"#,
+                &["b1"],
+                r#"{"anthropic_beta":["own"],"anthropic_version":"bedrock-2023-05-31"}"#,
+            ),
+            (r#"{"model":"m"}"#, &[], r#"{"anthropic_version":"bedrock-2023-05-31"}"#),
+        ] {
+            let (model, body) = for_bedrock(body.as_bytes(), betas).unwrap();
+            assert_eq!((model.as_str(), std::str::from_utf8(&body).unwrap()), ("m", want));
+        }
+        for body in [r#"{"a":1}"#, r#"{"model":5}"#, r#"{"model":""}"#] {
+            assert_eq!(for_bedrock(body.as_bytes(), &[]).unwrap_err().code, Code::Config, "{body}");
+        }
+    }
+
+    #[test]
+    fn and_becomes_one_for_the_messages_api_again() {
+        for (body, want, betas) in [
+            (r#"{ "model" : "claude-x", "n":1.0 }"#, Some(r#"{ "model" : "claude-x", "n":1.0 }"#), &[][..]),
+            (
+                r#"{"model":"us.anthropic.claude-x-v1:0","anthropic_version":"v","anthropic_beta":["b"],"n":1}"#,
+                Some(r#"{"n":1,"model":"claude-x"}"#),
+                &["b"],
+            ),
+            (r#"{"model":"arn:aws:bedrock:r:1:provisioned-model/x"}"#, None, &[]),
+            (r#"{"n":1}"#, None, &[]),
+        ] {
+            let direct = for_direct(body.as_bytes());
+            let found = direct.as_ref().map(|direct| std::str::from_utf8(&direct.body).unwrap());
+            assert_eq!(found, want, "{body}");
+            assert_eq!(direct.map(|direct| direct.betas).unwrap_or_default(), betas, "{body}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Claude through AWS Bedrock: InvokeModel and InvokeModelWithResponseStream.
+
+mod aws;
+mod body;
+mod connector;
+mod model;
+mod reply;
+
+pub use body::{Direct, for_direct};
+pub use reply::Body;
+
+use super::{Failure, Head, Provider, Reply, choice};
+use crate::error::{Code, Error, Result};
+use crate::request::Request;
+use crate::settings::{Environment, Settings};
+use aws::{Aws, Target};
+use aws_sdk_bedrockruntime::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
+use aws_sdk_bedrockruntime::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_bedrockruntime::primitives::Blob;
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Url};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+const JSON: &str = "application/json";
+const BETA: &str = "anthropic-beta";
+
+/// Headers that a caller may give for direct calls and that must not go to AWS, or go there otherwise.
+const NOT_FOR_AWS: &[&str] = &["x-api-key", "authorization", "anthropic-version", BETA, "host", "content-type"];
+
+/// Bedrock as one engine sees it: nothing of AWS until the first call.
+pub struct Bedrock {
+    settings: Arc<Settings>,
+    aws: Aws,
+}
+
+impl Bedrock {
+    pub fn new(settings: Arc<Settings>) -> Bedrock {
+        Bedrock { settings, aws: Aws::default() }
+    }
+}
+
+/// A request ready to be sent, any number of times, with the same bytes.
+pub struct Prepared {
+    bedrock: Arc<Bedrock>,
+    target: Target,
+    model: String,
+    body: Bytes,
+    headers: HeaderMap,
+    streamed: bool,
+    region: OnceLock<String>,
+}
+
+impl Prepared {
+    /// `outright`: somebody chose Bedrock, so that credentials may be looked for on the network.
+    pub fn new(bedrock: &Arc<Bedrock>, request: &Request, outright: bool, env: Environment<'_>) -> Result<Prepared> {
+        let settings = &bedrock.settings;
+        let mut headers = HeaderMap::new();
+        if !settings.anthropic_beta.is_empty() {
+            let betas = HeaderValue::from_str(&settings.anthropic_beta.join(","));
+            headers.insert(BETA, betas.map_err(|_| bad_header("anthropic_beta"))?);
+        }
+        for (name, text) in &settings.anthropic_custom_headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad_header("anthropic_custom_headers"))?;
+            let value = HeaderValue::from_str(text.expose()).map_err(|_| bad_header("anthropic_custom_headers"))?;
+            headers.insert(name, value);
+        }
+        request.choices.apply_headers(&mut headers);
+        let betas = headers.get(BETA).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
+        for name in NOT_FOR_AWS {
+            headers.remove(*name);
+        }
+        let (model, body) = body::for_bedrock(&request.body, &betas)?;
+        let model = model::id(&model, settings);
+        if !model::is_valid(&model) {
+            return Err(Error::new(Code::Config, "The request's model is no Bedrock model id."));
+        }
+        Ok(Prepared {
+            bedrock: bedrock.clone(),
+            target: target(settings, request, outright, env)?,
+            model,
+            body,
+            headers,
+            streamed: request.streamed,
+            region: OnceLock::new(),
+        })
+    }
+
+    /// The id or ARN that is called.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The region that is called: before the first attempt, if it is not left to the profile.
+    pub fn region(&self) -> Option<&str> {
+        self.region.get().or(self.target.region.as_ref()).map(String::as_str)
+    }
+
+    /// One attempt. `silence`: how long the provider may say nothing.
+    pub async fn send(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
+        let cell = self.bedrock.aws.client(&self.target, http, &self.bedrock.settings).await;
+        let Some(regional) = cell.get() else {
+            return Err(Failure::before_answer(Error::new(Code::Internal, "There is no AWS client."), false));
+        };
+        let _ = self.region.set(regional.region.clone());
+        let head = Arc::new(OnceLock::new());
+        let wire = Wire { headers: self.headers.clone(), head: head.clone() };
+        let body = Blob::new(self.body.to_vec());
+        let answered = async {
+            let client = &regional.client;
+            if self.streamed {
+                let call = client.invoke_model_with_response_stream().model_id(&self.model).body(body);
+                let sent = call.content_type(JSON).accept(JSON).customize().interceptor(wire).send().await;
+                sent.map(|output| Body::Events(Box::new(output.body)))
+                    .map_err(|fault| reply::failed(&fault, head.get().cloned()))
+            } else {
+                let call = client.invoke_model().model_id(&self.model).body(body);
+                let sent = call.content_type(JSON).accept(JSON).customize().interceptor(wire).send().await;
+                sent.map(|output| Body::Whole(Some(output.body.into_inner().into())))
+                    .map_err(|fault| reply::failed(&fault, head.get().cloned()))
+            }
+        };
+        let body = match tokio::time::timeout(silence, answered).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(failure)) => {
+                if failure.error.code == Code::Authentication {
+                    self.bedrock.aws.forget(&self.target, &cell);
+                }
+                return Err(failure);
+            }
+            Err(_) => {
+                let error = Error::new(Code::Timeout, format!("AWS Bedrock sent nothing for {} s.", silence.as_secs()));
+                let head = head.get().cloned();
+                // Once it answers, the tokens are used.
+                return Err(Failure { head: head.clone(), ..Failure::before_answer(error, head.is_none()) });
+            }
+        };
+        match head.get() {
+            Some(head) => Ok(Reply { head: head.clone(), body: super::Body::Bedrock(body) }),
+            None => Err(Failure::before_answer(Error::new(Code::Internal, "A reply came without its head."), false)),
+        }
+    }
+}
+
+fn bad_header(setting: &str) -> Error {
+    Error::new(Code::Config, format!("{setting} holds characters that no header may."))
+}
+
+/// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
+fn target(settings: &Settings, request: &Request, outright: bool, env: Environment<'_>) -> Result<Target> {
+    let named = |name: &str| env(name).is_some_and(|url| !url.trim().is_empty());
+    let elsewhere = || named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") || named("AWS_ENDPOINT_URL");
+    let base = match &request.choices.base_url {
+        Some(base) => Some((base, true)),
+        None if choice::is_aws(&settings.anthropic_base_url) => Some((&settings.anthropic_base_url, !elsewhere())),
+        None => None,
+    };
+    let base = match base {
+        None => None,
+        Some((base, used)) => {
+            let url = Url::parse(base.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let url = url.filter(|url| url.has_host());
+            Some((url.ok_or_else(|| Error::new(Code::Config, "The base URL must be an http or https URL."))?, used))
+        }
+    };
+    let of_base = base.as_ref().and_then(|(url, _)| region_of(url.host_str()?));
+    let region = request.choices.aws_region.as_deref().or(of_base).or(settings.aws_region.as_deref());
+    Ok(Target {
+        region: region.map(str::to_owned),
+        endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
+        ask_instance: outright,
+    })
+}
+
+/// `eu-west-1` of `bedrock-runtime.eu-west-1.amazonaws.com` and its kin.
+fn region_of(host: &str) -> Option<&str> {
+    let mut labels = host.split('.');
+    labels.find(|label| matches!(*label, "bedrock-runtime" | "bedrock-runtime-fips"))?;
+    labels.next().filter(|region| region.contains('-'))
+}
+
+/// Puts the caller's headers on the request before it is signed, and keeps the head of the answer.
+#[derive(Debug)]
+struct Wire {
+    headers: HeaderMap,
+    head: Arc<OnceLock<Arc<Head>>>,
+}
+
+impl Intercept for Wire {
+    fn name(&self) -> &'static str {
+        "revenium"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_sdk_bedrockruntime::error::BoxError> {
+        for (name, value) in &self.headers {
+            context.request_mut().headers_mut().try_insert(name.as_str().to_owned(), value.to_str()?.to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_sdk_bedrockruntime::error::BoxError> {
+        let response = context.response();
+        let mut headers = HeaderMap::new();
+        for (name, value) in response.headers() {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+                headers.append(name, value);
+            }
+        }
+        let request_id = headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let status = response.status().as_u16();
+        let _ = self.head.set(Arc::new(Head { provider: Provider::Bedrock, status, headers, request_id }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Streaming;
+
+    fn target_of(call: &str, vars: &[(&str, &str)]) -> Target {
+        let env = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let (settings, _) = Settings::load(None, &env).unwrap();
+        let request = Request::parse(&format!(r#"{{"model":"m","revenium":{call}}}"#), Streaming::Always).unwrap();
+        target(&settings, &request, true, &env).unwrap()
+    }
+
+    #[test]
+    fn where_a_call_goes() {
+        let aws = ("ANTHROPIC_BASE_URL", "https://bedrock-runtime.eu-west-1.amazonaws.com/anthropic");
+        let region = ("AWS_REGION", "us-west-2");
+        let own = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        let aws_origin = Some("https://bedrock-runtime.eu-west-1.amazonaws.com");
+        for (call, vars, want_region, want_endpoint) in [
+            ("{}", &[][..], None, None),
+            ("{}", &[region], Some("us-west-2"), None),
+            ("{}", &[("AWS_DEFAULT_REGION", "sa-east-1")], Some("sa-east-1"), None),
+            ("{}", &[region, own], Some("us-west-2"), None),
+            ("{}", &[region, aws], Some("eu-west-1"), aws_origin),
+            ("{}", &[aws, own], Some("eu-west-1"), None),
+            (r#"{"aws_region":"ap-south-1"}"#, &[region, aws], Some("ap-south-1"), aws_origin),
+            (r#"{"base_url":"http://127.0.0.1:7/x"}"#, &[region, own], Some("us-west-2"), Some("http://127.0.0.1:7")),
+        ] {
+            let target = target_of(call, vars);
+            assert_eq!(
+                (target.region.as_deref(), target.endpoint.as_deref()),
+                (want_region, want_endpoint),
+                "{vars:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_name_their_region() {
+        for (host, want) in [
+            ("bedrock-runtime.us-east-1.amazonaws.com", Some("us-east-1")),
+            ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
+            ("vpce-0a.bedrock-runtime.eu-west-1.vpce.amazonaws.com", Some("eu-west-1")),
+            ("bedrock-runtime.amazonaws.com", None),
+            ("x.execute-api.us-east-1.amazonaws.com", None),
+        ] {
+            assert_eq!(region_of(host), want, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_anthropic_stays_away_from_aws() {
+        let env = |name: &str| {
+            (name == "ANTHROPIC_CUSTOM_HEADERS").then(|| "x-api-key: k\nX-Amzn-Bedrock-Trace: ENABLED".to_owned())
+        };
+        let (settings, _) = Settings::load(None, &env).unwrap();
+        let bedrock = Arc::new(Bedrock::new(Arc::new(settings)));
+        let text = r#"{"model":"m","revenium":{"headers":{"authorization":"Bearer t","anthropic-beta":"a, b"}}}"#;
+        let request = Request::parse(text, Streaming::Always).unwrap();
+        let prepared = Prepared::new(&bedrock, &request, true, &env).unwrap();
+        assert_eq!(prepared.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-amzn-bedrock-trace"]);
+        assert!(std::str::from_utf8(&prepared.body).unwrap().contains(r#""anthropic_beta":["a","b"]"#));
+    }
+}
