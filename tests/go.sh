@@ -58,7 +58,8 @@ go mod init example.com/elsewhere 2>/dev/null
 go mod edit -require=$module@v0.0.0 -replace=$module="$binding"
 go build -o checkout . && expect getting_started "$scratch/elsewhere/checkout"
 make -s --no-print-directory -C "$root" install PROFILE=dev PREFIX="$scratch/usr" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "make install"; }
-PKG_CONFIG_PATH=$scratch/usr/lib/pkgconfig go build -tags revenium_pkgconfig -o installed .
+# Go's build cache does not look at what pkg-config says, which is another place in each run; it does look at CGO_CFLAGS.
+CGO_CFLAGS="-O2 -g -DRUN=$$" PKG_CONFIG_PATH=$scratch/usr/lib/pkgconfig go build -tags revenium_pkgconfig -o installed .
 expect getting_started env LD_LIBRARY_PATH="$scratch/usr/lib" "$scratch/elsewhere/installed"
 go build -tags revenium_static -o archive . && expect getting_started "$scratch/elsewhere/archive"
 readelf -d archive | grep -q 'NEEDED.*librevenium' && fail "the static program needs the library"

@@ -548,8 +548,8 @@ int32_t revenium_scope_pop(revenium_scope scope);
  *   two members that the library takes out:
  *     "usage_metadata": {...}  fields for this one call, over the scope's;
  *     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
- *                  "headers", "meter", "meter_retryable", "max_retries"}
- *                             choices for this call.
+ *                  "aws_region", "headers", "meter", "meter_retryable",
+ *                  "max_retries"}  choices for this call.
  * scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * All four functions check the request before anything is sent; these errors
  * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no
@@ -685,10 +685,10 @@ const char *revenium_result_request_id(revenium_result result, size_t *len);
 
 /**
  * JSON about the call rather than its content: code, http_status, request_id,
- * retry_after_ms, provider, model, stop_reason, transaction_id, duration_ms,
- * time_to_first_token_ms, attempts, metered, headers; what does not apply is
- * left out. On a call that still runs: what is known so far, from the
- * provider's first answer on.
+ * retry_after_ms, provider, fallback (why Bedrock did not answer), model,
+ * stop_reason, transaction_id, duration_ms, time_to_first_token_ms, attempts,
+ * metered, headers; what does not apply is left out. On a call that still runs:
+ * what is known so far, from the provider's first answer on.
  */
 const char *revenium_result_info(revenium_result result, size_t *len);
 
