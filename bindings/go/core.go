@@ -1,0 +1,373 @@
+package revenium
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// readBuffer takes the frames of one read; a frame that is larger gets a buffer of its own.
+	readBuffer = 256 << 10
+	// submitting calls at a time. A goroutine inside C holds an OS thread, and thousands may want to start a call at once.
+	submitting = 8
+	// blindWaitMS is how long a read waits where there is no descriptor to wait on.
+	blindWaitMS = 1000
+)
+
+// dispatcher is everything asynchronous in this package: one queue, one goroutine that hands its frames to the calls.
+// It parks in the netpoller, so however many calls are in flight, no thread waits.
+type dispatcher struct {
+	queue handle
+	wake  *os.File // nil where the platform has none
+	gate  chan struct{}
+	next  atomic.Uint64
+
+	mu    sync.Mutex
+	calls map[uint64]*call
+}
+
+// call is one call under way: where the dispatcher puts what arrives, and its one reader takes it.
+type call struct {
+	changed chan struct{}
+	unwatch func() bool // stops watching the context
+
+	mu        sync.Mutex
+	handle    handle
+	cancelled bool
+	unread    bool // nobody reads the events
+	head      []byte
+	events    []event
+	result    *result
+}
+
+// event is one event of a stream, as the provider sent it.
+type event struct {
+	kind int32
+	json []byte
+}
+
+func newDispatcher() (*dispatcher, error) {
+	queue, code := nativeQueueNew()
+	if code < 0 {
+		return nil, &Error{Code: code, Message: "No completion queue."}
+	}
+	d := &dispatcher{queue: queue, gate: make(chan struct{}, submitting), calls: map[uint64]*call{}}
+	switch fd, code := nativeQueueWakeFD(queue); {
+	case code >= 0:
+		d.wake = os.NewFile(fd, "revenium wake")
+	case code != ErrUnsupported:
+		nativeRelease(queue)
+		return nil, &Error{Code: code, Message: "No wake descriptor."}
+	}
+	go d.run()
+	return d, nil
+}
+
+// run is the dispatcher's goroutine. It lives until the library is shut down.
+func (d *dispatcher) run() {
+	buffer, skipped := make([]byte, readBuffer), make([]byte, 64)
+	wait := int32(0)
+	for {
+		if d.wake == nil {
+			wait = blindWaitMS
+		} else if wait == 0 {
+			if _, err := d.wake.Read(skipped); err != nil {
+				wait = blindWaitMS
+			}
+		}
+		if code := d.drain(buffer, wait); code < 0 {
+			d.end()
+			return
+		}
+	}
+}
+
+// drain delivers all that is there. An error: the library was shut down, and nothing comes any more.
+func (d *dispatcher) drain(buffer []byte, waitMS int32) Code {
+	for {
+		used, code := nativeQueueRead(d.queue, buffer, waitMS)
+		if code == codeBuffer {
+			large := make([]byte, used)
+			used, code = nativeQueueRead(d.queue, large, 0)
+			d.deliver(large[:used])
+		} else {
+			d.deliver(buffer[:used])
+		}
+		if code != codeOK {
+			return code
+		}
+	}
+}
+
+// stop makes the dispatcher look whether it is over.
+func (d *dispatcher) stop() {
+	if d.wake != nil {
+		d.wake.Close()
+	}
+}
+
+// end leaves nothing behind: no queue, and no call that waits.
+func (d *dispatcher) end() {
+	library.mu.Lock()
+	if library.d == d {
+		library.d = nil
+	}
+	library.running.CompareAndSwap(d, nil)
+	library.mu.Unlock()
+	d.mu.Lock()
+	left := d.calls
+	d.calls = map[uint64]*call{}
+	d.mu.Unlock()
+	for _, c := range left {
+		c.end(&result{code: ErrCancelled, message: "The library was shut down."})
+	}
+	nativeRelease(d.queue)
+	d.stop()
+}
+
+// deliver hands frames to their calls. It never waits for a reader.
+func (d *dispatcher) deliver(frames []byte) {
+	for len(frames) > 0 {
+		var f frame
+		f, frames = frameOf(frames)
+		switch f.kind {
+		case frameLog:
+			logs.publish(logLine(f.code, f.body))
+			continue
+		case frameMetering:
+			reports.publish(meteringReport(f.body))
+			continue
+		}
+		d.mu.Lock()
+		c := d.calls[f.tag]
+		if f.kind == frameResult {
+			delete(d.calls, f.tag)
+		}
+		d.mu.Unlock()
+		switch {
+		case f.kind == frameResult:
+			// All that the result has to tell is copied here, so its handle can go at once, whether or not anybody reads.
+			r := nativeResult(f.call, Code(f.code))
+			r.json = clone(f.body)
+			nativeRelease(f.call)
+			if c != nil {
+				c.end(&r)
+			}
+		case c == nil:
+		case f.kind == frameHead:
+			c.put(func() { c.head = clone(f.body) })
+		case f.kind == frameEvent:
+			c.put(func() {
+				if !c.unread {
+					c.events = append(c.events, event{f.code, clone(f.body)})
+				}
+			})
+		}
+	}
+}
+
+// begin starts a call. wantsEvents: somebody will read its events.
+func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsEvents bool) (*call, error) {
+	scope, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	if scope != scopeNone {
+		defer nativeRelease(scope)
+	}
+	tag := d.next.Add(1)
+	c := &call{changed: make(chan struct{}, 1), unread: !wantsEvents}
+	_, limited := ctx.Deadline()
+	c.unwatch = context.AfterFunc(ctx, func() {
+		// At its deadline the call ends by itself, as timed out rather than cancelled.
+		if !limited || ctx.Err() != context.DeadlineExceeded {
+			c.cancel()
+		}
+	})
+	d.mu.Lock()
+	d.calls[tag] = c
+	d.mu.Unlock()
+
+	d.gate <- struct{}{}
+	h, err := nativeSubmit(request, scope, d.queue, tag)
+	<-d.gate
+
+	if err != nil {
+		c.unwatch()
+		d.mu.Lock()
+		delete(d.calls, tag)
+		d.mu.Unlock()
+		return nil, err
+	}
+	c.mu.Lock()
+	c.handle = h
+	cancelled := c.cancelled
+	c.mu.Unlock()
+	if cancelled {
+		nativeCancel(h)
+	}
+	return c, nil
+}
+
+// put changes the call and wakes its reader.
+func (c *call) put(change func()) {
+	c.mu.Lock()
+	change()
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (c *call) end(r *result) {
+	c.unwatch()
+	c.put(func() { c.result = r })
+}
+
+// cancel asks the call to end. It still reports its result.
+func (c *call) cancel() {
+	c.mu.Lock()
+	c.cancelled = true
+	h := c.handle
+	c.mu.Unlock()
+	if h != 0 {
+		nativeCancel(h) // a call that has ended is a stale handle, which is no harm
+	}
+}
+
+// abandon tells that nobody reads any more.
+func (c *call) abandon() {
+	c.mu.Lock()
+	c.unread, c.events = true, nil
+	c.mu.Unlock()
+}
+
+// await waits until ready says so, with the lock held, or the context ends.
+func (c *call) await(ctx context.Context, ready func() bool) error {
+	for {
+		c.mu.Lock()
+		ok := ready()
+		c.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-c.changed:
+		case <-ctx.Done():
+			c.abandon()
+			return ctx.Err()
+		}
+	}
+}
+
+// wait is the call's result.
+func (c *call) wait(ctx context.Context) (r *result, err error) {
+	err = c.await(ctx, func() bool {
+		r = c.result
+		return r != nil
+	})
+	return r, err
+}
+
+// nextEvents is what has arrived since the last time, at least one event; or, when all are read, the result.
+func (c *call) nextEvents(ctx context.Context) (events []event, end *result, err error) {
+	err = c.await(ctx, func() bool {
+		events, c.events = c.events, nil
+		if len(events) == 0 {
+			end = c.result
+		}
+		return len(events) > 0 || end != nil
+	})
+	return events, end, err
+}
+
+// answered waits for the head of the provider's answer to a stream. nil: the call ended without one.
+func (c *call) answered(ctx context.Context) (head []byte, err error) {
+	err = c.await(ctx, func() bool {
+		head = c.head
+		return head != nil || c.result != nil
+	})
+	return head, err
+}
+
+func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
+
+// ---- one library for the process ----
+
+var library struct {
+	mu sync.Mutex
+	// inits are those that Shutdown has to undo; implicit: one of them was made by the first call.
+	inits    int
+	implicit bool
+	d        *dispatcher // of this run of the library
+
+	// running is d while calls may simply go on.
+	running atomic.Pointer[dispatcher]
+}
+
+var checkABI = sync.OnceValue(func() error { return abiError(nativeABIVersion()) })
+
+// abiError refuses a library that this binding was not made for.
+func abiError(loaded uint32) error {
+	if loaded == abiVersion {
+		return nil
+	}
+	return &Error{Code: ErrUnsupported, Message: fmt.Sprintf(
+		"This binding was made for ABI %d of librevenium, but the library that was loaded has ABI %d (version %s).",
+		abiVersion, loaded, nativeVersion())}
+}
+
+// started is the dispatcher, after the library was started where nobody had done so.
+func started() (*dispatcher, error) {
+	if d := library.running.Load(); d != nil {
+		return d, nil
+	}
+	if err := checkABI(); err != nil {
+		return nil, err
+	}
+	library.mu.Lock()
+	defer library.mu.Unlock()
+	switch state, code := nativeStatus(); {
+	case code == ErrClosed:
+		return nil, &Error{Code: ErrClosed, Message: "The library was shut down; Init starts it again."}
+	case code < 0 || !state.Initialized:
+		config, err := configOf(nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := nativeInit(config); err != nil {
+			return nil, err
+		}
+		library.inits, library.implicit = 1, true
+	}
+	return dispatching()
+}
+
+// dispatching makes the dispatcher once and opens the fast path to it. Called with the lock held.
+func dispatching() (*dispatcher, error) {
+	if library.d == nil {
+		d, err := newDispatcher()
+		if err != nil {
+			return nil, err
+		}
+		library.d = d
+		if err := retune(d); err != nil {
+			return nil, err
+		}
+	}
+	library.running.Store(library.d)
+	return library.d, nil
+}
+
+// timeLeft is the context's deadline from now on, or otherwise.
+func timeLeft(ctx context.Context, otherwise time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(0, time.Until(deadline))
+	}
+	return otherwise
+}

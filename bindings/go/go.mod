@@ -1,0 +1,3 @@
+module github.com/librevenium/librevenium/bindings/go
+
+go 1.23

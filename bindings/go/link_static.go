@@ -1,0 +1,9 @@
+//go:build revenium_static && !revenium_pkgconfig
+
+package revenium
+
+// The archive, linked into the program. Two archives written in Rust do not fit into one program.
+
+// #cgo LDFLAGS: -L${SRCDIR}/../../target/debug -L${SRCDIR}/../../target/release
+// #cgo LDFLAGS: -l:librevenium.a -lgcc_s -lutil -lrt -lpthread -lm -ldl
+import "C"

@@ -1,0 +1,5 @@
+//go:build !race
+
+package revenium
+
+const raced = false

@@ -1,0 +1,88 @@
+package revenium
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// scope is one layer of metadata in a context. The library merges the layers when a call starts, by its own rules.
+type scope struct {
+	parent *scope
+	fields []byte
+	meter  bool
+}
+
+type scopeKey struct{}
+
+// WithUsageMetadata adds fields to the usage metadata of every call made with the context it returns.
+//
+// fields is a map, a struct with JSON tags, or anything else that marshals to a JSON object of Revenium's fields, in
+// camelCase or snake_case. They lie over those that ctx has already: the inner value wins, a blank one never erases, a
+// subscriber is replaced as a whole, and a call's own usage_metadata wins over all of them. A field that does not
+// marshal is left out.
+func WithUsageMetadata(ctx context.Context, fields any) context.Context {
+	return context.WithValue(ctx, scopeKey{}, &scope{parent: scopeOf(ctx), fields: marshalFields(fields)})
+}
+
+// WithMeter marks every call made with the context it returns, so that it is metered even when metering is selective.
+func WithMeter(ctx context.Context) context.Context {
+	return context.WithValue(ctx, scopeKey{}, &scope{parent: scopeOf(ctx), meter: true})
+}
+
+func scopeOf(ctx context.Context) *scope {
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	return s
+}
+
+// over is s with base under its lowest layer.
+func (s *scope) over(base *scope) *scope {
+	if s == nil {
+		return base
+	}
+	return &scope{parent: s.parent.over(base), fields: s.fields, meter: s.meter}
+}
+
+// open makes the library's scope for s, to be released when its call has started.
+func (s *scope) open() (handle, error) {
+	if s == nil {
+		return scopeNone, nil
+	}
+	parent, err := s.parent.open()
+	if err != nil {
+		return 0, err
+	}
+	flags := uint32(0)
+	if s.meter {
+		flags = scopeMeter
+	}
+	h, code := nativeScopeNew(parent, s.fields, flags)
+	if parent != scopeNone {
+		nativeRelease(parent)
+	}
+	if code < 0 {
+		return 0, &Error{Code: code}
+	}
+	return h, nil
+}
+
+// marshalFields is a JSON object, or nil where there is none: metadata never fails a call.
+func marshalFields(fields any) []byte {
+	text, err := json.Marshal(fields)
+	if err != nil {
+		members, ok := fields.(map[string]any)
+		if !ok {
+			return nil
+		}
+		kept := make(map[string]json.RawMessage, len(members))
+		for name, value := range members {
+			if text, err := json.Marshal(value); err == nil {
+				kept[name] = text
+			}
+		}
+		text, _ = json.Marshal(kept)
+	}
+	if len(text) == 0 || text[0] != '{' {
+		return nil
+	}
+	return text
+}
