@@ -191,10 +191,10 @@ impl Queue {
     pub fn read(&self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<Read> {
         let mut state = self.state.lock();
         while state.chunks.is_empty() {
+            state.signalled = false;
             if state.closed || self.over.load(Ordering::Acquire) {
                 return Err(Error::new(Code::Closed, "The queue is closed."));
             }
-            state.signalled = false;
             match deadline {
                 None => self.arrived.wait(&mut state),
                 Some(at) if at <= Instant::now() => return Ok(Read::Empty),

@@ -69,8 +69,15 @@ async function fetchVia(maxRetries, input, init) {
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
-    return globalThis.fetch(input, init);
+    return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
+}
+
+/** The request for the global fetch: our members are for nobody else. Rewritten only where they are there. */
+function withoutOurs({ revenium, usageMetadata, usage_metadata, ...params }, headers, init) {
+  if (revenium === undefined && usageMetadata === undefined && usage_metadata === undefined) return init;
+  headers.delete('content-length');
+  return { ...init, headers, body: JSON.stringify(params) };
 }
 
 /** AWS checks a signature over the very bytes and headers, which only the global fetch sends as they are. */

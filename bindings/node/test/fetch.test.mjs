@@ -281,7 +281,7 @@ describe('as a fetch', () => {
       import { params } from ${JSON.stringify(new URL('./tools.mjs', import.meta.url).href)};
       revenium.init({ max_in_flight: 1 });
       const send = async (text) => {
-        const init = { method: 'POST', headers: ${JSON.stringify(headers)}, body: JSON.stringify(params(text)) };
+        const init = { method: 'POST', headers: ${JSON.stringify(headers)}, body: JSON.stringify({ ...params(text), usage_metadata: { agent: 'a' } }) };
         return (await (await revenium.fetch('${baseURL}/v1/messages', init)).json()).content[0].text;
       };
       console.log((await Promise.all(['a', 'b', 'c'].map(send))).join());
