@@ -38,8 +38,15 @@ check: ## format, lints and the fast tests
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib
 
-bench: ## the benchmarks
-	$(CARGO) bench
+bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE=1)
+	rm -rf $(TARGET)/criterion
+	$(CARGO) bench --bench inner -- --quiet
+	$(CARGO) build --release -p sandbox -p bare-hyper
+	$(CARGO) build --release -p revenium --no-default-features
+	@mkdir -p out/bench
+	cp $(TARGET)/release/librevenium.so out/bench/without-bedrock.so
+	$(CARGO) build --release -p revenium
+	python3 -B benches/side_by_side/run.py
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -1,0 +1,200 @@
+//! What the library's own work costs, without network, threads or the C ABI: `cargo bench --bench inner`.
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use revenium::delivery::{self, Delivery, Destination, Outgoing, completions_url};
+use revenium::meter::{self, End, Metadata, Times};
+use revenium::provider::Provider;
+use revenium::queue::{Flow, Queue};
+use revenium::request::{Request, Streaming};
+use revenium::settings::Settings;
+use revenium::stream::{Batch, Framing, Reader, Summary};
+
+const DELTAS: usize = 1000;
+const MAX_EVENT: usize = 1 << 20;
+
+const REPLY: &[u8] = br#"{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message","role":"assistant","model":"claude-haiku-4-5-20251001","content":[{"type":"text","text":"Hello! I am ready to help. What would you like to do today?"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":25,"output_tokens":17,"cache_creation_input_tokens":0,"cache_read_input_tokens":2048,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"service_tier":"standard"}}"#;
+
+const REQUEST: &str = r#"{"model":"claude-haiku-4-5","max_tokens":1024,"temperature":0.5,"system":"You are a helpful assistant.","messages":[{"role":"user","content":"Please verify that you are ready to assist me."}]}"#;
+
+const METADATA: &str = r#"{"organizationName":"Acme","productName":"Help desk","taskType":"summarize","agent":"writer","traceId":"4bf92f3577b34da6a3ce929d0e0e4736","environment":"production","subscriber":{"id":"user-17","email":"user17@example.com","credential":{"name":"key-1","value":"alias"}}}"#;
+
+/// The events of one reply, as they stand in its body.
+fn events() -> Vec<String> {
+    let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
+    let mut events = vec![
+        event(
+            "message_start",
+            r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5-20251001","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"output_tokens":1}}}"#,
+        ),
+        event(
+            "content_block_start",
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        ),
+    ];
+    let delta = event(
+        "content_block_delta",
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" assist"}}"#,
+    );
+    events.extend(std::iter::repeat_n(delta, DELTAS));
+    events.push(event("content_block_stop", r#"{"type":"content_block_stop","index":0}"#));
+    events.push(event(
+        "message_delta",
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":1000}}"#,
+    ));
+    events.push(event("message_stop", r#"{"type":"message_stop"}"#));
+    events
+}
+
+/// A stream of 1,000 deltas in pushes of various sizes: to get the price of a delta, divide by 1,000.
+fn stream(c: &mut Criterion) {
+    let events = events();
+    let body = events.concat();
+    let pushes: [(&str, Vec<&[u8]>); 3] = [
+        ("one event a push", events.iter().map(|event| event.as_bytes()).collect()),
+        ("1400 bytes a push", body.as_bytes().chunks(1400).collect()),
+        ("16 KiB a push", body.as_bytes().chunks(16 << 10).collect()),
+    ];
+    let mut group = c.benchmark_group("stream of 1000 deltas");
+    group.throughput(Throughput::Elements(DELTAS as u64));
+    for (name, chunks) in pushes {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut reader = Reader::new(Framing::Sse, MAX_EVENT);
+                for chunk in &chunks {
+                    // A batch for each push, as calls have it: the reader of the events takes it along.
+                    let mut batch = Batch::new();
+                    reader.push(chunk, &mut batch).unwrap();
+                    black_box(&batch);
+                }
+                assert!(reader.is_complete());
+                reader.into_message()
+            })
+        });
+    }
+    group.finish();
+}
+
+fn reply(c: &mut Criterion) {
+    c.bench_function("summary of a whole reply", |b| b.iter(|| Summary::of(black_box(REPLY)).unwrap()));
+}
+
+fn request(c: &mut Criterion) {
+    let with_metadata = format!(r#"{},"usage_metadata":{METADATA}}}"#, &REQUEST[..REQUEST.len() - 1]);
+    let mut group = c.benchmark_group("request");
+    for (name, text) in [("plain", REQUEST), ("with usage_metadata", with_metadata.as_str())] {
+        group.bench_function(name, |b| b.iter(|| Request::parse(black_box(text), Streaming::AsRequested).unwrap()));
+    }
+    group.finish();
+}
+
+fn record(c: &mut Criterion) {
+    let request = Request::parse(REQUEST, Streaming::AsRequested).unwrap();
+    let metadata = Metadata::from_json(METADATA);
+    let summary = Summary::of(REPLY).unwrap();
+    let call = meter::Call {
+        provider: Provider::Anthropic,
+        request: &request.facts,
+        metadata: &metadata,
+        streamed: false,
+        times: Times { started: SystemTime::now(), first_token: None, ended: Duration::from_millis(812) },
+        summary: Some(&summary),
+        end: End::Complete,
+        bedrock_model: None,
+        region: None,
+        middleware_source: "revenium-anthropic-c",
+    };
+    c.bench_function("record", |b| b.iter(|| meter::records(black_box(&call))));
+}
+
+fn metadata(c: &mut Criterion) {
+    let mut group = c.benchmark_group("metadata");
+    group.bench_function("from JSON", |b| b.iter(|| Metadata::from_json(black_box(METADATA))));
+    let scope = Metadata::from_json(METADATA);
+    let call = Metadata::from_json(r#"{"taskType":"translate","ticketId":"T-1"}"#);
+    group.bench_function("overlay", |b| b.iter(|| black_box(&scope).overlay(black_box(&call))));
+    group.finish();
+}
+
+/// 1,000 events through a completion queue, 10 to a network read.
+fn queue(c: &mut Criterion) {
+    let mut reader = Reader::new(Framing::Sse, MAX_EVENT);
+    let mut batches = Vec::new();
+    for events in events().chunks(10).take(DELTAS / 10) {
+        let mut batch = Batch::new();
+        reader.push(events.concat().as_bytes(), &mut batch).unwrap();
+        batches.push(batch);
+    }
+    let queue = Queue::new(Arc::default());
+    let flow = Arc::new(Flow::default());
+    let mut buffer = vec![0; 64 << 10];
+    let mut group = c.benchmark_group("queue of 1000 events");
+    group.throughput(Throughput::Elements(DELTAS as u64));
+    group.bench_function("push and read", |b| {
+        b.iter(|| {
+            for batch in &batches {
+                queue.push_events(batch, 17, 1, &flow).unwrap();
+                black_box(queue.read(&mut buffer, None).unwrap());
+            }
+        })
+    });
+    group.finish();
+}
+
+/// 1,000 records into delivery, whose sender does not run.
+fn push(c: &mut Criterion) {
+    let (url, _) = completions_url("http://127.0.0.1:9").unwrap();
+    let destination = Arc::new(Destination { url, key: String::new() });
+    let records = || -> Vec<Outgoing> {
+        let body = Bytes::from(vec![b'x'; 900]);
+        let outgoing = |n| Outgoing {
+            idempotency_key: format!("{n:032}"),
+            body: body.clone(),
+            transaction_id: format!("msg_{n:024}"),
+        };
+        (0..1000).map(outgoing).collect()
+    };
+    let mut group = c.benchmark_group("delivery of 1000 records");
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("push", |b| {
+        b.iter_batched(
+            || (Delivery::new(delivery::Options::default(), destination.clone(), Box::new(|_| {})), records()),
+            |(delivery, records)| {
+                for record in records {
+                    delivery.push([record]);
+                }
+                delivery
+            },
+            BatchSize::LargeInput,
+        )
+    });
+    group.finish();
+}
+
+fn settings(c: &mut Criterion) {
+    let mut config = String::from(r#"{"anthropic_api_key":"sk-ant-sandbox","max_retries":3,"metadata":"#);
+    let _ = write!(config, "{METADATA}}}");
+    let environment = |name: &str| (name == "REVENIUM_LOG_LEVEL").then(|| "ERROR".to_owned());
+    c.bench_function("settings", |b| b.iter(|| Settings::load(Some(black_box(&config)), &environment).unwrap()));
+}
+
+/// The machine's noise is larger than what more samples would gain; the whole run stays under half a minute.
+fn quick() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .nresamples(2000)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(700))
+}
+
+criterion_group! {
+    name = inner;
+    config = quick();
+    targets = stream, reply, request, record, metadata, queue, push, settings
+}
+criterion_main!(inner);
