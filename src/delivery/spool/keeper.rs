@@ -28,14 +28,16 @@ const SURVEY: usize = 4096;
 pub async fn run(delivery: Arc<Delivery>) {
     let Some(spool) = delivery.spool.clone() else { return };
     let mut explore_at = Instant::now();
+    let mut sync_at: Option<Instant> = None;
     loop {
         let now = Instant::now();
         let explore = now >= explore_at;
         if explore {
             explore_at = now + EXPLORE_EVERY;
         }
+        let sync = sync_at.take_if(|at| now >= *at).is_some();
         let keeper = Keeper { delivery: Arc::clone(&delivery), spool: Arc::clone(&spool) };
-        if let Err(ended) = tokio::task::spawn_blocking(move || keeper.round(explore)).await {
+        if let Err(ended) = tokio::task::spawn_blocking(move || keeper.round(explore, sync)).await {
             if ended.is_cancelled() {
                 return;
             }
@@ -43,19 +45,17 @@ pub async fn run(delivery: Arc<Delivery>) {
             tokio::time::sleep(RETRY_EVERY).await;
             continue;
         }
-        let mut next = explore_at;
-        if spool.trouble.lock().is_some() {
-            next = next.min(now + RETRY_EVERY);
-        }
+        let again = spool.trouble.lock().is_some().then(|| now + RETRY_EVERY);
         loop {
+            let next = [Some(explore_at), again, sync_at].into_iter().flatten().min().unwrap_or(explore_at);
             tokio::select! {
                 () = spool.wake.notified() => break,
-                () = spool.soon.notified() => next = next.min(Instant::now() + SYNC_EVERY),
+                () = spool.soon.notified() => sync_at = Some(Instant::now() + SYNC_EVERY),
                 () = tokio::time::sleep_until(next.into()) => {
-                    if next < explore_at && spool.trouble.lock().is_none() && spool.queue.spooled_bytes() == 0 {
+                    if sync_at == Some(next) && spool.queue.spooled_bytes() == 0 {
                         // Nothing that a power failure could cost.
                         spool.unsynced.store(false, SeqCst);
-                        next = explore_at;
+                        sync_at = None;
                         continue;
                     }
                     break;
@@ -71,7 +71,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn round(&self, explore: bool) {
+    fn round(&self, explore: bool, sync: bool) {
         let spool = &*self.spool;
         self.heal();
         // The first time this opens the file; later it commits what has waited for this keeper.
@@ -84,7 +84,9 @@ impl Keeper {
             }
             self.trim();
             self.checkpoint();
-            self.sync();
+            if sync {
+                self.sync();
+            }
         }
         self.tell();
         spool.queue.explored();
@@ -262,13 +264,14 @@ impl Keeper {
 
     fn checkpoint(&self) {
         let spool = &*self.spool;
+        let empty = spool.queue.spooled_bytes() == 0;
         if spool.written.load(SeqCst) > spool.checkpoint_after() {
             // First without the file: then little is left to wait for while others want it.
             self.sync();
             spool.written.store(0, SeqCst);
-            let _ = spool.with_file(|store| store.checkpoint());
+            let _ = spool.with_file(|store| store.checkpoint(!empty));
         }
-        if spool.queue.spooled_bytes() == 0 {
+        if empty {
             let _ = spool.with_file(|store| match store.file_bytes() > SHRINK_ABOVE && store.bounds()?.is_none() {
                 true => store.shrink(),
                 false => Ok(()),
@@ -295,6 +298,9 @@ impl Keeper {
         let spool = &*self.spool;
         let (fault, notes) = {
             let mut home = spool.home.lock();
+            if home.closed {
+                return;
+            }
             (home.fault.as_ref().map(Fault::to_string), std::mem::take(&mut home.notes))
         };
         for note in notes {

@@ -277,6 +277,9 @@ impl Spool {
     }
 
     fn fail(&self, home: &mut Home, fault: Fault) {
+        if home.closed {
+            return;
+        }
         self.usable.store(false, SeqCst);
         home.fault.get_or_insert(fault);
     }
@@ -304,6 +307,7 @@ impl Spool {
             } else {
                 self.find_or_create(home)?;
             }
+            self.written.store(home.store.as_ref().map_or(0, Store::log_bytes), SeqCst);
         }
         home.store.as_mut().ok_or_else(|| Fault::Unusable("there is no file".into()))
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row as SqlRow, params};
 
 use crate::delivery::Outgoing;
@@ -232,10 +233,18 @@ impl Store {
     }
 
     /// Move what was written to its place in the file, so that the log beside it can begin anew.
-    pub fn checkpoint(&self) -> Outcome<()> {
+    ///
+    /// `synced`: in such an order that a power failure costs no record of before. It takes the disk's time, which a
+    /// file without records need not wait for.
+    pub fn checkpoint(&self, synced: bool) -> Outcome<()> {
         let _calm = os::no_fork();
-        self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-        Ok(())
+        let before: i64 = self.conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        if !synced {
+            self.conn.pragma_update(None, "synchronous", "off")?;
+        }
+        let moved = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.conn.pragma_update(None, "synchronous", before)?;
+        Ok(moved?)
     }
 
     /// Give the space of deleted records back. For when there are none.
@@ -261,6 +270,11 @@ impl Store {
         self.file.metadata().map_or(0, |found| found.len())
     }
 
+    /// The bytes of the log, which the next checkpoint moves.
+    pub fn log_bytes(&self) -> u64 {
+        std::fs::metadata(log_of(&self.path)).map_or(0, |found| found.len())
+    }
+
     /// What is to be synchronised for the records to outlive a power failure; needs no claim on the store meanwhile.
     pub fn to_sync(&self) -> io::Result<Vec<File>> {
         let log = File::open(log_of(&self.path))?;
@@ -271,8 +285,10 @@ impl Store {
     /// Close it. `empty`: it is to be removed, so that nothing needs to reach the disk.
     pub fn close(self, empty: bool) {
         let _calm = os::no_fork();
-        if empty {
-            let _ = self.conn.pragma_update(None, "synchronous", "off");
+        // What is in the log stays there: whoever opens the file next finds it, and this process ends the sooner.
+        let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if !empty && let Ok(log) = File::open(log_of(&self.path)) {
+            let _ = log.sync_data();
         }
         // A file that cannot be closed properly is like one of a process that was killed.
         let _ = self.conn.close();
