@@ -1,5 +1,6 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
+use crate::delivery::Pushing;
 use crate::engine::{Engine, core};
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
@@ -229,7 +230,14 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         ended = drive(engine, call, &job, &mut progress) => ended,
         () = deadline => Err(Error::new(Code::Timeout, "The call took longer than its timeout.")),
     };
-    let outcome = settle(engine, &job, progress, ended);
+    let (outcome, pushing) = settle(engine, &job, progress, ended);
+    if let Some(pushing) = pushing {
+        if engine.counters.in_flight.load(Ordering::Relaxed) > 1 {
+            // Calls that end at the same time share a commit.
+            tokio::task::yield_now().await;
+        }
+        engine.delivered(pushing).await;
+    }
     log::debug!(
         "call {}: {} after {} ms and {} attempts, {}",
         call.number,
@@ -408,8 +416,8 @@ async fn drain(mut reply: Reply) {
     let _ = tokio::time::timeout(DRAIN, async { while let Ok(Some(_)) = reply.body.next().await {} }).await;
 }
 
-/// Meter the call, then say how it ended: the record is safe before the caller has its result.
-fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> Outcome {
+/// Meter the call and say how it ended. The caller has its result only after the record is safe.
+fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> (Outcome, Option<Pushing>) {
     let duration = progress.clock.elapsed();
     let message = progress.reader.take().map(Reader::into_message);
     // A tool input that never parses is found only here.
@@ -424,7 +432,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.started()).map(|message| message.summary()),
     };
-    let transaction_id = record(engine, job, &progress, duration, summary, ended.as_ref().err());
+    let (transaction_id, pushing) = record(engine, job, &progress, duration, summary, ended.as_ref().err());
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -437,12 +445,13 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         attempts: progress.attempts,
         metered: job.metered,
     };
-    match (ended, message) {
+    let outcome = match (ended, message) {
         (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),
         (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
         (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
         (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),
-    }
+    };
+    (outcome, pushing)
 }
 
 /// Hand the call's records to delivery. The main record's transaction id.
@@ -453,14 +462,14 @@ fn record(
     duration: Duration,
     summary: Option<&Summary>,
     error: Option<&Error>,
-) -> Option<String> {
+) -> (Option<String>, Option<Pushing>) {
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     if !job.metered || unsent {
-        return None;
+        return (None, None);
     }
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
-        return None;
+        return (None, None);
     }
     let bedrock = match &job.prepared {
         Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
@@ -483,6 +492,5 @@ fn record(
         middleware_source: &engine.settings.middleware_source,
     });
     let transaction_id = records.first().map(|record| record.transaction_id.clone());
-    engine.deliver(records);
-    transaction_id
+    (transaction_id, engine.deliver(records))
 }

@@ -1,7 +1,8 @@
 //! What is alive: the runtime, the registry, settings, metering; start, shutdown, fork.
 
 use crate::call::{self, Call, Job, Unfinished};
-use crate::delivery::{self, Delivery, Destination, Outgoing};
+use crate::delivery::spool::Place;
+use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
 use crate::dispatch::Dispatchers;
 use crate::error::{Code, Error, Result};
 use crate::log::Level;
@@ -14,7 +15,7 @@ use crate::registry::{Object, Registry};
 use crate::request::{Request, Streaming};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
-use crate::settings::Settings;
+use crate::settings::{Settings, SpoolSync};
 use crate::sink::Sink;
 use crate::{http, log};
 use once_cell::sync::OnceCell;
@@ -183,7 +184,7 @@ impl Core {
             self.turn_page(None);
             engine
         };
-        let ended = engine.close(deadline);
+        let ended = engine.close(deadline, false);
         {
             // Unless another thread has started the library afresh.
             let phase = self.phase.write();
@@ -410,15 +411,20 @@ impl Engine {
 
     fn delivery(&self) -> Result<&Arc<Delivery>> {
         self.delivery.get_or_try_init(|| {
-            let key = self.settings.metering_key(&environment);
-            let key = key.ok_or_else(|| Error::new(Code::Config, "No Revenium key."))?;
-            let destination = Arc::new(Destination { url: self.metering_url.clone(), key: key.expose().to_owned() });
+            let destination = self.destination()?;
+            let settings = &self.settings;
             let options = delivery::Options {
-                workers: self.settings.metering_workers,
-                attempt_timeout: Duration::from_millis(self.settings.metering_timeout_ms),
-                max_retries: self.settings.metering_max_retries,
-                queue_records: self.settings.metering_queue_size,
-                queue_bytes: self.settings.metering_queue_bytes,
+                workers: settings.metering_workers,
+                attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
+                max_retries: settings.metering_max_retries,
+                queue_records: settings.metering_queue_size,
+                queue_bytes: settings.metering_queue_bytes,
+                max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
+                spool: settings.spool_directory(&environment).map(|directory| delivery::spool::Options {
+                    directory,
+                    max_bytes: settings.spool_max_bytes,
+                    every_commit_synced: settings.spool_sync == SpoolSync::Power,
+                }),
                 ..delivery::Options::default()
             };
             let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
@@ -427,13 +433,26 @@ impl Engine {
         })
     }
 
-    pub fn deliver(&self, records: Vec<Record>) {
+    fn destination(&self) -> Result<Arc<Destination>> {
+        let key = self.settings.metering_key(&environment);
+        let key = key.ok_or_else(|| Error::new(Code::Config, "No Revenium key."))?;
+        Ok(Arc::new(Destination { url: self.metering_url.clone(), key: key.expose().to_owned() }))
+    }
+
+    /// Hand records over; [`Engine::delivered`] is the other half.
+    pub fn deliver(&self, records: Vec<Record>) -> Option<Pushing> {
+        let outgoing = |record: Record| Outgoing {
+            idempotency_key: record.idempotency_key,
+            body: record.body.into(),
+            transaction_id: record.transaction_id,
+        };
+        self.delivery.get().map(|delivery| delivery.begin_push(records.into_iter().map(outgoing)))
+    }
+
+    /// Wait until the records are in the spool.
+    pub async fn delivered(&self, pushing: Pushing) {
         if let Some(delivery) = self.delivery.get() {
-            delivery.push(records.into_iter().map(|record| Outgoing {
-                idempotency_key: record.idempotency_key,
-                body: record.body.into(),
-                transaction_id: record.transaction_id,
-            }));
+            delivery.finish_push(pushing).await;
         }
     }
 
@@ -445,9 +464,25 @@ impl Engine {
         self.delivery.get().map_or(0, |delivery| delivery.pending())
     }
 
-    /// False: the deadline came first.
+    pub fn spool_state(&self) -> Option<delivery::SpoolState> {
+        self.delivery.get().and_then(|delivery| delivery.spool_state())
+    }
+
+    /// False: the deadline came first. Without a call before, it sends what earlier processes left in the spool.
     pub fn flush(&self, deadline: Instant) -> bool {
+        if self.delivery.get().is_none() && self.has_leftovers() {
+            // Where this fails there is nothing to wait for either.
+            let _ = self.delivery();
+        }
         self.delivery.get().is_none_or(|delivery| delivery.flush(deadline))
+    }
+
+    /// Whether there are files of this account and destination in the spool.
+    fn has_leftovers(&self) -> bool {
+        let Some(directory) = self.settings.spool_directory(&environment) else { return false };
+        self.destination().is_ok_and(|destination| {
+            !Place::new(&directory, &delivery::spool::fingerprint(&destination)).files().is_empty()
+        })
     }
 
     fn admit(&self, call: &Arc<Call>) -> Result<()> {
@@ -492,22 +527,35 @@ impl Engine {
     }
 
     /// End every call, flush, stop the threads.
-    fn close(&self, deadline: Instant) -> Result<()> {
+    fn close(&self, deadline: Instant, exiting: bool) -> Result<()> {
         self.live.lock().closing = true;
         self.cancel(|_| true);
         let mut live = self.live.lock();
         while !live.calls.is_empty() && !self.all_reported.wait_until(&mut live, deadline).timed_out() {}
         drop(live);
-        let flushed = self.flush(deadline);
-        let left = self.delivery.get().map_or(0, |delivery| delivery.stop());
+        let delivery = self.delivery.get();
+        let flush = |delivery: &Arc<Delivery>| match exiting {
+            true => delivery.flush_and_leave(deadline),
+            false => delivery.flush(deadline),
+        };
+        let flushed = delivery.is_none_or(flush);
+        let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.stop();
         }
-        if flushed && left == 0 {
+        if flushed && left == Left::default() {
             return Ok(());
         }
-        log::warn!("shut down with {left} metering records unsent");
-        Err(Error::new(Code::Timeout, format!("{left} metering records could not be sent in time.")))
+        let text = match left {
+            Left { lost: 0, in_spool } => format!("{in_spool} metering records stay in the spool for the next run."),
+            Left { lost, .. } => format!("{lost} metering records could not be sent in time."),
+        };
+        if left.lost > 0 {
+            log::warn!("shut down: {text}");
+        } else {
+            log::info!("shut down: {text}");
+        }
+        Err(Error::new(Code::Timeout, text))
     }
 }
 
@@ -524,6 +572,7 @@ extern "C" fn at_exit() {
     let Some(engine) = CORE.peek().and_then(Core::running) else { return };
     engine.dispatchers.mute();
     let allowed = Duration::from_millis(engine.settings.flush_at_exit_ms);
-    let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.close(Instant::now() + allowed)));
+    let closed =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.close(Instant::now() + allowed, true)));
     drop(closed);
 }

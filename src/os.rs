@@ -1,22 +1,72 @@
 //! What only the operating system can do for us: signal masks, fork, exit. The small unsafe room beside `abi`.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static HANDLER_INSTALLED: AtomicBool = AtomicBool::new(false);
 
+/// Forks under way, and threads that would rather not be forked.
+static FORKING: AtomicI64 = AtomicI64::new(0);
+static BUSY: AtomicI64 = AtomicI64::new(0);
+
+/// How often, and for how long at a time, a fork waits for them. Then it goes on: the host comes first.
+const FORK_WAITS: u32 = 20_000;
+const FORK_WAIT: Duration = Duration::from_micros(50);
+
+extern "C" fn before_fork() {
+    FORKING.fetch_add(1, Ordering::SeqCst);
+    for _ in 0..FORK_WAITS {
+        if BUSY.load(Ordering::SeqCst) <= 0 {
+            break;
+        }
+        std::thread::sleep(FORK_WAIT);
+    }
+}
+
+extern "C" fn after_fork_in_parent() {
+    FORKING.fetch_sub(1, Ordering::SeqCst);
+}
+
 extern "C" fn after_fork_in_child() {
     // Only async-signal-safe work is allowed here. Whatever is per process notices the new count at its next use.
+    FORKING.store(0, Ordering::SeqCst);
+    BUSY.store(0, Ordering::SeqCst);
     FORKS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// While one lives, no thread of this process forks. For short work inside a library whose global locks a forked
+/// child would otherwise find locked for ever. Nothing of the host may be called meanwhile.
+pub struct NoFork(());
+
+pub fn no_fork() -> NoFork {
+    watch_forks();
+    loop {
+        BUSY.fetch_add(1, Ordering::SeqCst);
+        if FORKING.load(Ordering::SeqCst) <= 0 {
+            return NoFork(());
+        }
+        BUSY.fetch_sub(1, Ordering::SeqCst);
+        std::thread::sleep(FORK_WAIT);
+    }
+}
+
+impl Drop for NoFork {
+    fn drop(&mut self) {
+        BUSY.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 fn watch_forks() {
     // No Once: a child forked in the middle of one would wait for it for ever.
     if !HANDLER_INSTALLED.swap(true, Ordering::SeqCst) {
-        // SAFETY: the handler is a plain function that lives as long as the library, which is never unloaded.
-        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+        // SAFETY: the handlers are plain functions that live as long as the library, which is never unloaded.
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
     }
 }
 
@@ -95,4 +145,43 @@ pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
 pub fn at_exit(hook: extern "C" fn()) {
     // SAFETY: the function lives as long as the library, which is never unloaded.
     unsafe { libc::atexit(hook) };
+}
+
+/// The user this process acts for.
+pub fn user() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Lock a file for this process. False: another process has it.
+///
+/// The lock is the process's: its forked children do not have it, it ends with the process at the latest, and it
+/// ends when the process closes any descriptor of the file.
+pub fn try_lock_file(file: &File) -> io::Result<bool> {
+    let lock = whole_file();
+    // SAFETY: the descriptor is open and the struct outlives the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+/// The other process that has locked the file; 0 when it cannot be seen from here.
+pub fn file_locked_by(file: &File) -> Option<u32> {
+    let mut lock = whole_file();
+    // SAFETY: the descriptor is open and the struct outlives the call.
+    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) };
+    (asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short).then(|| u32::try_from(lock.l_pid).unwrap_or(0))
+}
+
+fn whole_file() -> libc::flock {
+    // SAFETY: plain data; zeroes mean: from the start, to the end.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
 }

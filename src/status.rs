@@ -1,6 +1,6 @@
 //! The state of the library: what revenium_status() and revenium_status_json() tell.
 
-use crate::delivery::{Circuit, Counts};
+use crate::delivery::{Circuit, Counts, SpoolState};
 use crate::engine::{Engine, core, environment};
 use crate::error::{Code, Error, Result};
 pub use crate::provider::Provider;
@@ -29,6 +29,7 @@ pub struct Status {
     pub calls_started: i64,
     pub calls_failed: i64,
     pub delivery: Counts,
+    spool: Option<SpoolState>,
     settings: Arc<Settings>,
 }
 
@@ -49,6 +50,7 @@ pub fn status() -> Result<Status> {
         calls_started: 0,
         calls_failed: 0,
         delivery: Counts::default(),
+        spool: configured_spool(&settings),
         settings: Arc::new(settings),
     })
 }
@@ -68,8 +70,13 @@ fn of(engine: &Engine) -> Status {
         calls_started: counter(&engine.counters.started),
         calls_failed: counter(&engine.counters.failed),
         delivery: engine.delivery_counts(),
+        spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
         settings: engine.settings.clone(),
     }
+}
+
+fn configured_spool(settings: &Settings) -> Option<SpoolState> {
+    settings.spool_directory(&environment).map(|directory| SpoolState { directory, trouble: None })
 }
 
 fn metering(settings: &Settings, has_key: bool) -> Metering {
@@ -103,8 +110,10 @@ impl Status {
                 "pending": counts.pending,
                 "pending_bytes": counts.pending_bytes,
                 "oldest_age_ms": counts.oldest_age_ms,
+                "spooled_bytes": counts.spooled_bytes,
                 "delivered": counts.delivered,
                 "retried": counts.retried,
+                "refused": counts.refused,
                 "dropped": counts.dropped,
                 "dropped_by": {
                     "queue_full": counts.dropped_by.queue_full,
@@ -112,8 +121,18 @@ impl Status {
                     "redirect": counts.dropped_by.redirect,
                     "expired": counts.dropped_by.expired,
                     "shutdown": counts.dropped_by.shutdown,
+                    "spool_full": counts.dropped_by.spool_full,
+                    "spool_broken": counts.dropped_by.spool_broken,
                 },
                 "circuit": match counts.circuit { Circuit::Closed => "closed", Circuit::Open => "open" },
+            },
+            "spool": match &self.spool {
+                None => json!("off: records are in memory only"),
+                Some(spool) => json!({
+                    "directory": spool.directory,
+                    "usable": spool.trouble.is_none(),
+                    "trouble": spool.trouble,
+                }),
             },
             "last_error": counts.last_error.as_ref().map(|error| json!({
                 "code": error.code.name(),

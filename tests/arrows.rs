@@ -27,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "call",
         &[
-            "dispatch", "engine", "meter", "outcome", "provider", "queue", "registry", "request", "retry", "sink",
-            "stream",
+            "delivery", "dispatch", "engine", "meter", "outcome", "provider", "queue", "registry", "request", "retry",
+            "sink", "stream",
         ],
     ),
     ("sink", &["call", "dispatch", "mailbox", "outcome", "provider", "queue", "stream"]),

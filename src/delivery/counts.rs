@@ -1,11 +1,14 @@
 //! What happened to the records so far.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::error::Code;
+
+/// No record is pending.
+const NONE: i64 = i64::MIN;
 
 /// Why a record was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +21,16 @@ pub enum Reason {
     Redirect,
     /// It waited longer than `Options::max_age`.
     Expired,
-    /// It was still waiting when delivery stopped.
+    /// It was still waiting when delivery stopped, and not in the spool.
     Shutdown,
+    /// The spool was at its limit and this was the oldest record.
+    SpoolFull,
+    /// It lay in a file of the spool that could not be read.
+    SpoolBroken,
 }
 
 impl Reason {
-    const COUNT: usize = 5;
+    const COUNT: usize = 7;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,6 +39,8 @@ impl Reason {
             Reason::Redirect => "redirect",
             Reason::Expired => "expired",
             Reason::Shutdown => "shutdown",
+            Reason::SpoolFull => "spool_full",
+            Reason::SpoolBroken => "spool_broken",
         }
     }
 }
@@ -61,6 +70,8 @@ pub struct Dropped {
     pub redirect: u64,
     pub expired: u64,
     pub shutdown: u64,
+    pub spool_full: u64,
+    pub spool_broken: u64,
 }
 
 /// A look at the counters. Every record pushed is in exactly one of `pending`, `delivered` and `dropped`.
@@ -68,6 +79,8 @@ pub struct Dropped {
 pub struct Counts {
     pub pending: usize,
     pub pending_bytes: usize,
+    /// What the pending records take in the spool.
+    pub spooled_bytes: u64,
     pub delivered: u64,
     /// Attempts after the first of their record.
     pub retried: u64,
@@ -87,12 +100,14 @@ pub(super) struct Counters {
     epoch: Instant,
     pending: AtomicUsize,
     pending_bytes: AtomicUsize,
-    /// When the oldest pending record came, in milliseconds after `epoch` plus one; 0: none is pending.
-    oldest: AtomicU64,
+    spooled_bytes: AtomicU64,
+    /// When the oldest pending record came, in milliseconds after `epoch`; `NONE`: none is pending.
+    oldest: AtomicI64,
     delivered: AtomicU64,
     retried: AtomicU64,
     dropped: [AtomicU64; Reason::COUNT],
     circuit_open: AtomicBool,
+    cut_off: AtomicBool,
     last_error: Mutex<Option<LastError>>,
 }
 
@@ -102,11 +117,13 @@ impl Counters {
             epoch: Instant::now(),
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
-            oldest: AtomicU64::new(0),
+            spooled_bytes: AtomicU64::new(0),
+            oldest: AtomicI64::new(NONE),
             delivered: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             dropped: Default::default(),
             circuit_open: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             last_error: Mutex::new(None),
         }
     }
@@ -118,7 +135,28 @@ impl Counters {
     pub fn set_pending(&self, records: usize, bytes: usize, oldest: Option<Instant>) {
         self.pending.store(records, Relaxed);
         self.pending_bytes.store(bytes, Relaxed);
-        self.oldest.store(oldest.map_or(0, |at| self.millis(at) + 1), Relaxed);
+        self.oldest.store(oldest.map_or(NONE, |at| self.millis(at)), Relaxed);
+    }
+
+    pub fn set_spooled(&self, bytes: u64) {
+        self.spooled_bytes.store(bytes, Relaxed);
+    }
+
+    pub fn read_spooled(&self) -> u64 {
+        self.spooled_bytes.load(Relaxed)
+    }
+
+    pub fn circuit_is_open(&self) -> bool {
+        self.circuit_open.load(Relaxed)
+    }
+
+    /// The newest attempt came to no answer.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Relaxed)
+    }
+
+    pub fn set_cut_off(&self, cut_off: bool) {
+        self.cut_off.store(cut_off, Relaxed);
     }
 
     pub fn delivered(&self) {
@@ -149,23 +187,28 @@ impl Counters {
             redirect: dropped(Reason::Redirect),
             expired: dropped(Reason::Expired),
             shutdown: dropped(Reason::Shutdown),
+            spool_full: dropped(Reason::SpoolFull),
+            spool_broken: dropped(Reason::SpoolBroken),
         };
         let oldest = self.oldest.load(Relaxed);
         Counts {
             pending: self.pending(),
             pending_bytes: self.pending_bytes.load(Relaxed),
+            spooled_bytes: self.spooled_bytes.load(Relaxed),
             delivered: self.delivered.load(Relaxed),
             retried: self.retried.load(Relaxed),
-            dropped: by.queue_full + by.refused + by.redirect + by.expired + by.shutdown,
+            dropped: self.dropped.iter().map(|reason| reason.load(Relaxed)).sum(),
             refused: by.refused + by.redirect,
             dropped_by: by,
-            oldest_age_ms: if oldest == 0 { 0 } else { (self.millis(Instant::now()) + 1).saturating_sub(oldest) },
+            oldest_age_ms: if oldest == NONE { 0 } else { (self.millis(Instant::now()) - oldest).max(0) as u64 },
             circuit: if self.circuit_open.load(Relaxed) { Circuit::Open } else { Circuit::Closed },
             last_error: self.last_error.lock().clone(),
         }
     }
 
-    fn millis(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.epoch).as_millis() as u64
+    /// Negative for records of earlier processes.
+    fn millis(&self, at: Instant) -> i64 {
+        let before = || self.epoch.saturating_duration_since(at).as_millis() as i64;
+        at.checked_duration_since(self.epoch).map_or_else(|| -before(), |after| after.as_millis() as i64)
     }
 }

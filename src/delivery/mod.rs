@@ -2,29 +2,33 @@
 //!
 //! [`Delivery::push`] takes a record over at once; one task (`task`) sends it over kept-alive connections, a bounded
 //! number at a time, until Revenium has it (`send`, `retry`) or it is given up and counted (`counts`). What is not yet
-//! delivered lies in the `queue`.
+//! delivered lies in the `queue`, and in the `spool` on disk, from where the next process takes it if this one ends.
 //!
 //! A record is kept and tried again after connection errors, timeouts, 408, 429, every 5xx, any answer with a
 //! `Retry-After`, and after 401 and 403: a missing, expired or mistyped key is repaired by the operator, and the records
-//! are good then. It is given up after any other 4xx, a redirect, and when the queue is full and it is the oldest.
+//! are good then. It is given up after any other 4xx, a redirect, and when queue or spool is full and it is the oldest.
 
+mod backlog;
 #[cfg(test)]
 mod collector;
 mod counts;
 mod queue;
 mod retry;
 mod send;
+pub mod spool;
 mod task;
 #[cfg(test)]
 mod tests;
 mod url;
 
 pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
+pub use queue::Left;
 pub use url::completions_url;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -35,7 +39,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::counts::Counters;
-use self::queue::{Limits, Queue};
+use self::queue::{Limits, Queue, now_ms};
+use self::spool::{Group, Row, Spool};
 use crate::log::{error, warn};
 
 /// How to deliver. `Options::default()` is what the library ships with.
@@ -58,8 +63,10 @@ pub struct Options {
     pub queue_records: usize,
     /// At most this many bytes wait.
     pub queue_bytes: usize,
-    /// Records older than this are given up. `None`: only the queue's limits end their wait.
+    /// Records older than this are given up. `None`: only the limits end their wait.
     pub max_age: Option<Duration>,
+    /// `None`: in memory only.
+    pub spool: Option<spool::Options>,
 }
 
 impl Default for Options {
@@ -74,6 +81,7 @@ impl Default for Options {
             queue_records: 20_000,
             queue_bytes: 64 * 1024 * 1024,
             max_age: None,
+            spool: None,
         }
     }
 }
@@ -123,8 +131,8 @@ impl fmt::Debug for Outgoing {
 /// One failed attempt, or records given up.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Given up: `queue_full`, `refused`, `redirect`, `expired`, `shutdown`.
-    /// Tried again later: `connection`, `timeout`, `http_status`, `key_refused`.
+    /// Given up: `queue_full`, `refused`, `redirect`, `expired`, `shutdown`, `spool_full`, `spool_broken`.
+    /// Tried again later: `connection`, `timeout`, `http_status`, `key_refused`. In memory only: `spool`.
     pub reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
@@ -146,6 +154,20 @@ impl Report {
     }
 }
 
+/// Records on their way into spool and queue.
+#[must_use = "the records are in neither until the push is finished"]
+pub struct Pushing {
+    rows: Vec<Row>,
+    group: Option<Arc<Group>>,
+}
+
+/// How the spool is.
+#[derive(Clone, Debug)]
+pub struct SpoolState {
+    pub directory: PathBuf,
+    pub trouble: Option<String>,
+}
+
 /// Gets records to Revenium.
 pub struct Delivery {
     options: Options,
@@ -154,9 +176,10 @@ pub struct Delivery {
     moved: AtomicBool,
     report: Box<dyn Fn(&Report) + Send + Sync>,
     counters: Arc<Counters>,
-    queue: Queue,
+    queue: Arc<Queue>,
+    spool: Option<Arc<Spool>>,
     wake: Notify,
-    task: Mutex<Option<AbortHandle>>,
+    tasks: Mutex<Vec<AbortHandle>>,
     /// The kinds of failure that the log has seen.
     said: Mutex<HashSet<(&'static str, Option<u16>)>>,
     /// Records given up since the queue became full.
@@ -173,25 +196,29 @@ impl Delivery {
     ) -> Arc<Delivery> {
         let counters = Arc::new(Counters::new());
         let limits = Limits { records: options.queue_records, bytes: options.queue_bytes };
+        let queue = Arc::new(Queue::new(limits, Arc::clone(&counters)));
+        let spool = options.spool.clone().map(|options| Spool::new(options, &destination, Arc::clone(&queue)));
         Arc::new(Delivery {
             destination: Mutex::new(destination),
             moved: AtomicBool::new(false),
             report,
-            queue: Queue::new(limits, Arc::clone(&counters)),
+            queue,
+            spool: spool.map(Arc::new),
             counters,
             wake: Notify::new(),
-            task: Mutex::new(None),
+            tasks: Mutex::default(),
             said: Mutex::default(),
             overflow: AtomicUsize::new(0),
             options,
         })
     }
 
-    /// Start the sender task, unless it runs or [`Delivery::stop`] was called.
+    /// Start the sender task and the spool's keeper, unless they run or [`Delivery::stop`] was called.
     pub fn start(self: &Arc<Self>, runtime: &tokio::runtime::Handle, client: reqwest::Client) {
-        let mut task = self.task.lock();
+        let mut tasks = self.tasks.lock();
         if self.queue.attach() {
-            *task = Some(runtime.spawn(task::run(task::Attached::new(self), client)).abort_handle());
+            tasks.push(runtime.spawn(task::run(task::Attached::new(self), client)).abort_handle());
+            tasks.push(runtime.spawn(spool::run(Arc::clone(self))).abort_handle());
         }
     }
 
@@ -203,9 +230,44 @@ impl Delivery {
         self.wake.notify_one();
     }
 
-    /// Take records over. Never waits, never fails; when the queue is full the oldest are given up and counted.
+    /// Take records over. Never fails, and waits only for their commit to the spool; when the queue is full and there
+    /// is no spool, the oldest are given up and counted.
     pub fn push(&self, records: impl IntoIterator<Item = Outgoing>) {
-        let pushed = self.queue.push(records.into_iter().collect(), Instant::now());
+        let pushing = self.begin_push(records);
+        let saved = match (&self.spool, &pushing.group) {
+            (Some(spool), Some(group)) => spool.saved_blocking(group),
+            _ => false,
+        };
+        self.end_push(pushing.rows, saved);
+    }
+
+    /// The same for a task: between this and [`Delivery::finish_push`], others can join the commit.
+    pub fn begin_push(&self, records: impl IntoIterator<Item = Outgoing>) -> Pushing {
+        let created_ms = now_ms();
+        let records: Vec<_> = records.into_iter().collect();
+        let first = self.queue.number(records.len());
+        let row = |(record, seq)| Row { seq, created_ms, record: Arc::new(record) };
+        let rows: Vec<_> = records.into_iter().zip(first..).map(row).collect();
+        let group = self.spool.as_ref().filter(|_| !rows.is_empty()).and_then(|spool| spool.add(&rows));
+        Pushing { rows, group }
+    }
+
+    pub async fn finish_push(&self, pushing: Pushing) {
+        let saved = match (&self.spool, &pushing.group) {
+            (Some(spool), Some(group)) => spool.saved(group).await,
+            _ => false,
+        };
+        self.end_push(pushing.rows, saved);
+    }
+
+    fn end_push(&self, rows: Vec<Row>, saved: bool) {
+        let pushed = self.queue.push(rows, saved, Instant::now());
+        if let Some(spool) = &self.spool
+            && saved
+            && self.counters.read_spooled() > spool.limit.load(Relaxed)
+        {
+            spool.wake.notify_one();
+        }
         if pushed.wake {
             self.wake.notify_one();
         }
@@ -222,30 +284,54 @@ impl Delivery {
         }
     }
 
-    /// Wait until every record pushed before now is delivered or given up. True: yes; false: the deadline came first,
-    /// or records wait and no sender runs. Makes waiting records due at once, except where Revenium said when to come
+    /// Wait until every record known now is delivered or given up. True: yes; false: the deadline came first, or
+    /// records wait and no sender runs. Makes waiting records due at once, except where Revenium said when to come
     /// again, and except that an open circuit still lets only its probes through.
     ///
     /// Blocks the calling thread; not for threads of the runtime that delivers.
     pub fn flush(&self, deadline: Instant) -> bool {
-        let end = self.queue.flush_begin(Instant::now());
-        self.wake.notify_one();
-        self.queue.flush_wait(end, deadline)
+        self.flush_unless(deadline, || false)
     }
 
-    /// Send no more. What is left, under way or waiting, is counted as dropped ("shutdown"); how many.
-    pub fn stop(&self) -> usize {
+    /// The same before the process ends: does not wait for a Revenium that cannot be reached, when all that is left
+    /// is in the spool.
+    pub fn flush_and_leave(&self, deadline: Instant) -> bool {
+        self.flush_unless(deadline, || self.counters.circuit_is_open() || self.counters.is_cut_off())
+    }
+
+    fn flush_unless(&self, deadline: Instant, in_vain: impl Fn() -> bool) -> bool {
+        let end = self.queue.flush_begin(Instant::now());
+        self.wake.notify_one();
+        let flushed = self.queue.flush_wait(end, deadline, in_vain);
+        if let Some(spool) = &self.spool {
+            spool.tidy_blocking();
+        }
+        flushed
+    }
+
+    /// Send no more. What is left, under way or waiting, stays in the spool; without one it is counted as dropped
+    /// ("shutdown").
+    pub fn stop(&self) -> Left {
+        if let Some(spool) = &self.spool {
+            spool.close();
+        }
         let left = self.queue.close();
-        if let Some(task) = self.task.lock().take() {
+        for task in self.tasks.lock().drain(..) {
             task.abort();
         }
         self.tell_overflow();
-        if left > 0 {
-            let message = format!("delivery ended with {left} usage records unsent");
+        if left.lost > 0 {
+            let message = format!("delivery ended with {} usage records unsent", left.lost);
             warn!("{message}");
-            self.tell(Report::dropped(Reason::Shutdown, left, message));
+            self.tell(Report::dropped(Reason::Shutdown, left.lost, message));
         }
         left
+    }
+
+    /// Where the spool is, and why it cannot be used if it cannot. `None`: there is none.
+    pub fn spool_state(&self) -> Option<SpoolState> {
+        let spool = self.spool.as_ref()?;
+        Some(SpoolState { directory: spool.options.directory.clone(), trouble: spool.trouble() })
     }
 
     pub fn counts(&self) -> Counts {

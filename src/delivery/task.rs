@@ -19,6 +19,9 @@ use super::send::{self, Outcome, Verdict};
 use super::{Delivery, Report};
 use crate::log::{debug, error, info, warn};
 
+/// Delivered records that may still be in the spool while others are under way.
+const TIDY_AT: usize = 64;
+
 /// The queue's sender as long as it lives: when the runtime drops the task, nobody waits for it any longer.
 pub(super) struct Attached(Arc<Delivery>);
 
@@ -97,6 +100,7 @@ impl Sender<'_> {
             };
             if let Some(done) = next(&mut flying, delivery, wake_at).await {
                 self.finish(done);
+                self.keep_spool(flying.is_empty());
             }
         }
     }
@@ -107,12 +111,25 @@ impl Sender<'_> {
             self.close_circuit(now);
         }
         if let Some(max_age) = delivery.options.max_age {
-            let expired = delivery.queue.expire(now, max_age);
+            let expired = delivery.queue.expire(now, max_age, delivery.counters.circuit_is_open());
             if expired > 0 {
                 let message = format!("{expired} usage records could not be delivered within {max_age:?}");
                 warn!("{message}");
                 delivery.tell(Report::dropped(Reason::Expired, expired, message));
             }
+        }
+    }
+
+    /// What Revenium has leaves the spool, at the latest when nothing else is to do: until then a kill would have the
+    /// next process send it again.
+    fn keep_spool(&self, idle: bool) {
+        let Some(spool) = &self.delivery.spool else { return };
+        let leaving = self.delivery.queue.leaving();
+        if leaving >= TIDY_AT || idle && leaving > 0 {
+            spool.tidy();
+        }
+        if self.delivery.queue.wants_load() {
+            spool.wake.notify_one();
         }
     }
 
@@ -145,6 +162,7 @@ impl Sender<'_> {
                 Settle::Dropped(reason)
             }
         };
+        delivery.counters.set_cut_off(outcome.status.is_none());
         if outcome.verdict != Verdict::Delivered {
             self.tell_failure(&work, outcome);
         }

@@ -11,9 +11,9 @@ use super::*;
 use crate::error::Code;
 
 /// Far beyond what any test needs: it only ends a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn destination(address: SocketAddr, key: &str) -> Arc<Destination> {
+pub(super) fn destination(address: SocketAddr, key: &str) -> Arc<Destination> {
     let (url, _) = completions_url(&format!("http://user:hidden@{address}/proxy?token=hidden")).unwrap();
     Arc::new(Destination { url, key: key.into() })
 }
@@ -37,7 +37,7 @@ fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn quick() -> Options {
+pub(super) fn quick() -> Options {
     Options {
         backoff_base: Duration::from_millis(2),
         replay_interval: Duration::from_millis(20),
@@ -47,14 +47,14 @@ fn quick() -> Options {
 }
 
 /// A delivery with its runtime and what it reported.
-struct Rig {
-    runtime: Runtime,
-    delivery: Arc<Delivery>,
-    reports: Arc<Mutex<Vec<Report>>>,
+pub(super) struct Rig {
+    pub(super) runtime: Runtime,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) reports: Arc<Mutex<Vec<Report>>>,
 }
 
 impl Rig {
-    fn new(options: Options, destination: Arc<Destination>) -> Rig {
+    pub(super) fn new(options: Options, destination: Arc<Destination>) -> Rig {
         let reports: Arc<Mutex<Vec<Report>>> = Arc::default();
         let sink = Arc::clone(&reports);
         let delivery =
@@ -63,26 +63,26 @@ impl Rig {
         Rig { runtime, delivery, reports }
     }
 
-    fn started(options: Options, collector: &Collector) -> Rig {
+    pub(super) fn started(options: Options, collector: &Collector) -> Rig {
         let rig = Rig::new(options, to(collector));
         rig.start();
         rig
     }
 
-    fn start(&self) {
+    pub(super) fn start(&self) {
         self.delivery.start(self.runtime.handle(), client());
     }
 
-    fn push(&self, bodies: impl IntoIterator<Item = impl ToString>) {
+    pub(super) fn push(&self, bodies: impl IntoIterator<Item = impl ToString>) {
         self.delivery.push(bodies.into_iter().map(|body| record(&body.to_string())));
     }
 
-    fn flush(&self) -> bool {
+    pub(super) fn flush(&self) -> bool {
         self.delivery.flush(Instant::now() + PATIENCE)
     }
 
     #[track_caller]
-    fn until(&self, what: &str, condition: impl Fn(&Counts) -> bool) {
+    pub(super) fn until(&self, what: &str, condition: impl Fn(&Counts) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(&self.delivery.counts()) {
             assert!(Instant::now() < deadline, "{what}: {:?}", self.delivery.counts());
@@ -90,12 +90,12 @@ impl Rig {
         }
     }
 
-    fn reasons(&self) -> Vec<(&'static str, Option<u16>, usize, bool)> {
+    pub(super) fn reasons(&self) -> Vec<(&'static str, Option<u16>, usize, bool)> {
         self.reports.lock().iter().map(|r| (r.reason, r.http_status, r.records, r.dropped)).collect()
     }
 }
 
-fn record(body: &str) -> Outgoing {
+pub(super) fn record(body: &str) -> Outgoing {
     Outgoing {
         idempotency_key: format!("key-{body}"),
         body: body.to_owned().into(),
@@ -138,7 +138,7 @@ fn every_record_arrives_once_over_kept_alive_connections() {
     assert_eq!((counts.retried, counts.dropped, counts.refused, counts.oldest_age_ms), (0, 0, 0, 0));
     assert_eq!(counts.circuit, Circuit::Closed);
     assert!(counts.last_error.is_none() && rig.reports.lock().is_empty());
-    assert_eq!(rig.delivery.stop(), 0);
+    assert_eq!(rig.delivery.stop(), Left::default());
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn the_circuit_opens_probes_and_drains_on_recovery() {
 }
 
 #[test]
-fn records_wait_for_a_collector_that_is_not_there_yet() {
+pub(super) fn records_wait_for_a_collector_that_is_not_there_yet() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -309,7 +309,7 @@ fn one_record_that_always_fails_stops_no_other() {
     let rig = Rig::started(Options { workers: 1, ..quick() }, &collector);
     rig.push(["poison", "a", "b", "c"]);
     rig.until("the others", |counts| counts.delivered == 3);
-    assert_eq!(rig.delivery.stop(), 1);
+    assert_eq!(rig.delivery.stop().lost, 1);
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn flush_tells_whether_everything_is_settled() {
     let delivery = Arc::clone(&rig.delivery);
     let flush = thread::spawn(move || delivery.flush(Instant::now() + PATIENCE));
     rig.until("the flush waits", |_| rig.delivery.queue.flushing());
-    assert_eq!(rig.delivery.stop(), 1);
+    assert_eq!(rig.delivery.stop().lost, 1);
     assert!(flush.join().unwrap());
     assert!(rig.flush());
 }
@@ -408,7 +408,7 @@ fn flush_does_not_wait_for_later_records() {
     let rig = Rig::started(quick(), &collector);
     let end = rig.delivery.queue.flush_begin(Instant::now());
     rig.push(["late"]);
-    assert!(rig.delivery.queue.flush_wait(end, Instant::now() + PATIENCE));
+    assert!(rig.delivery.queue.flush_wait(end, Instant::now() + PATIENCE, || false));
     assert_eq!(rig.delivery.pending(), 1);
 }
 
@@ -426,11 +426,11 @@ fn a_collector_that_hangs_holds_up_nobody() {
     rig.until("all workers busy", |_| collector.seen().len() == 4);
     let counts = rig.delivery.counts();
     assert_eq!((counts.pending, counts.delivered, counts.dropped_by.queue_full), (100, 0, 1900));
-    assert_eq!(rig.delivery.stop(), 100);
+    assert_eq!(rig.delivery.stop().lost, 100);
     rig.push(["late"]);
     let counts = rig.delivery.counts();
     assert_eq!((counts.pending, counts.dropped, counts.dropped_by.shutdown), (0, 2001, 101));
-    assert_eq!(rig.delivery.stop(), 0);
+    assert_eq!(rig.delivery.stop(), Left::default());
     rig.start();
     assert_eq!(collector.seen().len(), 4);
 }
@@ -450,13 +450,13 @@ fn a_runtime_that_ends_first_loses_no_count() {
     assert!(!flush.join().unwrap());
     assert!(!delivery.flush(Instant::now() + PATIENCE));
     assert!(Instant::now() < deadline);
-    assert_eq!((delivery.pending(), delivery.stop()), (10, 10));
+    assert_eq!((delivery.pending(), delivery.stop().lost), (10, 10));
     let reports = reports.lock().clone();
     assert_eq!((reports.len(), reports[0].reason, reports[0].records), (1, "shutdown", 10));
 }
 
 #[test]
-fn records_expire() {
+pub(super) fn records_expire() {
     let collector = Collector::new(|_, _| reply(500, &[], ""));
     let rig = Rig::started(Options { max_age: Some(Duration::from_millis(30)), ..quick() }, &collector);
     rig.push(0..5);

@@ -12,6 +12,7 @@ pub use table::table_markdown;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
@@ -165,6 +166,16 @@ impl Settings {
         let key = self.anthropic_api_key.or_from(env, "ANTHROPIC_API_KEY", Secret::new).map(Credential::ApiKey);
         let token = || self.anthropic_auth_token.or_from(env, "ANTHROPIC_AUTH_TOKEN", Secret::new);
         key.or_else(|| token().map(Credential::AuthToken))
+    }
+
+    /// Where the spool is; `None`: there shall be none, or there is no home to put it in.
+    pub fn spool_directory(&self, env: Environment<'_>) -> Option<PathBuf> {
+        if let Some(configured) = &self.spool_dir {
+            return parse::some(configured).map(PathBuf::from);
+        }
+        let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        state.map(|state| state.join("revenium"))
     }
 
     /// Every setting by its JSON key as it was read, for people: a secret shows as whether it is set, addresses and

@@ -1,0 +1,115 @@
+"""A program that makes metered calls through the C ABI, and then ends in the way it is told to.
+
+client.py STEP...: `call:N`, `fork:N` (N children that run the steps after `/`), `flush:MS`, `print` (status as JSON),
+`wait` (for a line on standard input), `pause` (for a signal), `limit:BYTES` (largest file it may write), `say:TEXT`, `exit`, `_exit`, `kill`,
+`abort`, `term`, `shutdown:MS`, `exec` (becomes a program that does nothing), `thread:N` (N calls on a thread that ends).
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+
+lib = ctypes.CDLL(os.environ["REVENIUM_LIBRARY"])
+NTS = ctypes.c_size_t(-1)
+lib.revenium_result_json.restype = ctypes.c_char_p
+lib.revenium_result_text.restype = ctypes.c_char_p
+REQUEST = json.dumps({
+    "model": "claude-sonnet-4-5", "max_tokens": 16,
+    "messages": [{"role": "user", "content": "hello"}],
+    "usage_metadata": {"agent": "spool-test", "subscriber": {"email": "someone@example.com"}},
+}).encode()
+
+
+def call(count):
+    for _ in range(count):
+        result = ctypes.c_uint64()
+        code = lib.revenium_messages_create(REQUEST, NTS, ctypes.c_uint64(0), ctypes.byref(result))
+        lib.revenium_release(result)
+        if code != 0:
+            say(f"call failed: {code}")
+            os._exit(1)
+
+
+def say(text):
+    os.write(1, (text + "\n").encode())
+
+
+def status():
+    result = ctypes.c_uint64()
+    lib.revenium_status_json(ctypes.byref(result))
+    length = ctypes.c_size_t()
+    text = lib.revenium_result_json(result, ctypes.byref(length)).decode()
+    say(json.dumps(json.loads(text)))
+    lib.revenium_release(result)
+
+
+def fork(count, steps):
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            run(steps)
+            os._exit(0)
+        children.append(child)
+    return children
+
+
+def run(steps):
+    children = []
+    for at, step in enumerate(steps):
+        name, _, argument = step.partition(":")
+        number = int(argument) if argument.isdigit() else 0
+        if name == "call":
+            call(number)
+        elif name == "thread":
+            thread = threading.Thread(target=call, args=(number,))
+            thread.start()
+            thread.join()
+        elif name == "fork":
+            mark = steps.index("/", at)
+            children += fork(number, steps[mark + 1:])
+            steps[mark:] = []
+        elif name == "join":
+            for child in children:
+                os.waitpid(child, 0)
+        elif name == "children":
+            say(" ".join(map(str, children)))
+        elif name == "flush":
+            say(f"flush {lib.revenium_flush(number)}")
+        elif name == "shutdown":
+            say(f"shutdown {lib.revenium_shutdown(number)}")
+        elif name == "print":
+            status()
+        elif name == "say":
+            say(argument)
+        elif name == "wait":
+            sys.stdin.readline()
+        elif name == "pause":
+            signal.pause()
+        elif name == "limit":
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (number, resource.RLIM_INFINITY))
+        elif name == "unlimit":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        elif name == "exit":
+            sys.exit(0)
+        elif name == "_exit":
+            os._exit(0)
+        elif name == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif name == "abort":
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.abort()
+        elif name == "exec":
+            os.execv("/bin/sleep", ["sleep", "600"])
+        else:
+            sys.exit(f"no such step: {step}")
+
+
+run(sys.argv[1:])

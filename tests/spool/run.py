@@ -1,0 +1,657 @@
+"""Runs client.py beside the sandbox in every way that loses records elsewhere, and looks at what arrived."""
+
+import collections
+import glob
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+TARGET = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "debug")
+SANDBOX = os.environ["SANDBOX_URL"]
+KEY = os.environ["REVENIUM_METERING_API_KEY"]
+PATH = "/meter/v2/ai/completions"
+PATIENCE = 120  # Only ends what hangs.
+
+
+def http(method, path, body=None):
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(SANDBOX + path, data=data, method=method)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def plan(*answers):
+    http("POST", "/sandbox/plan", {"path": PATH, "answers": list(answers)})
+
+
+def unplan():
+    http("DELETE", "/sandbox/plan")
+
+
+def records():
+    return http("GET", "/sandbox/records")
+
+
+class Gate:
+    """An address before the collector that can be shut, so that connections are refused."""
+
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.server = None
+        self.open_connections = []
+
+    def open(self):
+        self.server = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+        threading.Thread(target=self._serve, args=(self.server,), daemon=True).start()
+
+    def shut(self):
+        if self.server:
+            self.server.shutdown(socket.SHUT_RDWR)
+            self.server.close()
+            self.server = None
+        for connection in self.open_connections:
+            connection.close()
+        self.open_connections = []
+
+    def _serve(self, server):
+        host, port = SANDBOX.removeprefix("http://").split(":")
+        while True:
+            try:
+                client, _ = server.accept()
+                upstream = socket.create_connection((host, int(port)))
+            except OSError:
+                return
+            self.open_connections += [client, upstream]
+            for source, sink in ((client, upstream), (upstream, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class Client:
+    """A running client.py."""
+
+    def __init__(self, spool, *steps, **environment):
+        env = dict(os.environ, REVENIUM_SPOOL_DIR=spool, REVENIUM_LIBRARY=os.path.join(TARGET, "librevenium.so"))
+        env.update(environment)
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, "client.py"), *steps],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+
+    def line(self):
+        said = b""
+        while not said.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            said += (more := self.process.stdout.read(1) if ready else b"")
+            assert more, f"the client says nothing more than {said!r}"
+        return said.decode().strip()
+
+    def go_on(self):
+        self.process.stdin.write(b"\n")
+
+    def end(self):
+        out, err = self.process.communicate(timeout=PATIENCE)
+        self.errors = err.decode()
+        return out.decode().strip().splitlines()
+
+    def kill(self):
+        self.process.kill()
+        self.end()
+
+
+def run(spool, *steps, **environment):
+    """Run a client to its end; what it said."""
+    client = Client(spool, *steps, **environment)
+    said = client.end()
+    client.process.wait()
+    assert "call failed" not in " ".join(said), said
+    return said
+
+
+def next_run(spool, **environment):
+    """What the next process does that uses the spool; its status."""
+    said = run(spool, "flush:60000", "print", **environment)
+    assert said[0] == "flush 0", said
+    return json.loads(said[1])
+
+
+def expect(count, repeats=None):
+    """So many records, each once by both of its names. Those under way at a kill may be sent again."""
+    arrived = records()
+    for name in ("transactionId", None):
+        seen = collections.Counter(r["body"][name] if name else r["idempotency_key"] for r in arrived)
+        assert all(times == 1 for times in seen.values()), seen.most_common(3)
+    assert len(arrived) == count, f"{len(arrived)} of {count} records arrived"
+    if repeats is not None:
+        again = sum(r["repeats"] for r in arrived)
+        assert again <= repeats, f"{again} records were sent again"
+
+
+def databases(spool):
+    return glob.glob(os.path.join(spool, "*", "*.db"))
+
+
+def files(spool):
+    return [os.path.join(top, name) for top, _, names in os.walk(spool) for name in names]
+
+
+def until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def is_dead(process):
+    """All its threads are gone, though nobody may have waited for it."""
+    try:
+        threads = os.listdir(f"/proc/{process}/task")
+        with open(f"/proc/{process}/stat") as file:
+            return len(threads) == 1 and file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def no_trace(spool):
+    assert not files(spool), files(spool)
+
+
+# ---- ends of a process ----
+
+def test_exit(spool):
+    run(spool, "call:100", "exit")
+    expect(100, repeats=0)
+    no_trace(spool)
+
+
+def test_down_until_after_exit(spool):
+    gate = Gate()
+    url = {"REVENIUM_METERING_BASE_URL": f"http://127.0.0.1:{gate.port}"}
+    run(spool, "call:100", "exit", **url)
+    expect(0)
+    gate.open()
+    status = next_run(spool, **url)
+    gate.shut()
+    expect(100, repeats=0)
+    assert status["events"]["delivered"] == 100 and status["events"]["pending"] == 0, status
+    no_trace(spool)
+
+
+def sudden_end(step):
+    def test(spool):
+        plan({"delay_ms": 50})
+        run(spool, "call:60", step)
+        unplan()
+        next_run(spool)
+        expect(60, repeats=60)
+        no_trace(spool)
+    return test
+
+
+test_kill = sudden_end("kill")
+test__exit = sudden_end("_exit")
+test_abort = sudden_end("abort")
+test_sigterm = sudden_end("term")
+
+
+def test_kill_after_one_call(spool):
+    for _ in range(5):
+        run(spool, "call:1", "kill")
+    next_run(spool)
+    expect(5)
+
+
+def test_exec(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:20", "exec")
+    until(lambda: open(f"/proc/{client.process.pid}/comm").read().strip() == "sleep", "exec")
+    unplan()
+    next_run(spool)
+    expect(20)
+    client.kill()
+
+
+def test_a_thread_that_ended(spool):
+    run(spool, "thread:10", "thread:10", "kill")
+    next_run(spool)
+    expect(20)
+
+
+def test_shutdown(spool):
+    plan({"status": 503})
+    said = run(spool, "call:5", "shutdown:50")
+    assert said == ["shutdown -10"], said
+    unplan()
+    next_run(spool)
+    expect(5)
+
+
+def test_flush_before_a_freeze(spool):
+    client = Client(spool, "call:3", "flush:30000", "say:frozen", "wait", "call:2", "flush:30000", "_exit")
+    assert (client.line(), client.line()) == ("flush 0", "frozen")
+    client.process.send_signal(signal.SIGSTOP)
+    expect(3, repeats=0)
+    client.process.send_signal(signal.SIGCONT)
+    client.go_on()
+    client.end()
+    expect(5, repeats=0)
+
+
+def test_without_a_spool(spool):
+    run("", "call:20", "exit", HOME="/nonexistent", REVENIUM_SPOOL_DIR="")
+    expect(20, repeats=0)
+
+
+# ---- collectors ----
+
+def test_every_fifth_answer_is_500(spool):
+    plan(*[{}, {}, {}, {}, {"status": 500}] * 10, {})
+    run(spool, "call:50", "exit")
+    unplan()
+    next_run(spool)
+    expect(50)
+
+
+def test_every_fifth_connection_is_cut(spool):
+    plan(*[{}, {}, {}, {}, "reset"] * 10, {})
+    run(spool, "call:50", "exit")
+    unplan()
+    next_run(spool)
+    expect(50)
+
+
+def test_slow_collector(spool):
+    plan({"delay_ms": 3000})
+    run(spool, "call:40", "exit")
+    unplan()
+    next_run(spool)
+    expect(40, repeats=40)
+
+
+def outage(*answers):
+    def test(spool):
+        plan(*answers)
+        client = Client(spool, "call:30", "print", "wait", "flush:60000", "print", "exit")
+        before = json.loads(client.line())
+        assert before["events"]["dropped"] == 0 and before["calls"]["failed"] == 0, before
+        unplan()
+        client.go_on()
+        said = client.end()
+        assert said[0] == "flush 0", said
+        after = json.loads(said[1])
+        assert after["events"]["delivered"] == 30 and after["events"]["circuit"] == "closed", after["events"]
+        expect(30)
+    return test
+
+
+test_429_with_retry_after = outage({"status": 429, "retry-after": "1"})
+test_503 = outage({"status": 503})
+test_silence_without_answer = outage("close")
+
+
+def test_401_keeps_the_records(spool):
+    plan({"status": 401})
+    said = run(spool, "call:10", "flush:1000", "print", "kill")
+    status = json.loads(said[1])
+    assert status["last_error"]["http_status"] == 401, status["last_error"]
+    assert status["events"]["pending"] == 10 and status["events"]["dropped"] == 0, status["events"]
+    unplan()
+    next_run(spool)
+    expect(10)
+
+
+def test_a_redirect_is_refused_and_counted(spool):
+    plan({"status": 307, "headers": {"location": "http://127.0.0.1:9/"}})
+    status = json.loads(run(spool, "call:3", "flush:30000", "print", "exit")[1])
+    assert status["events"]["dropped_by"]["redirect"] == 3 and status["events"]["pending"] == 0, status["events"]
+    no_trace(spool)
+
+
+def test_no_such_host(spool):
+    url = {"REVENIUM_METERING_BASE_URL": "http://no-such-host.invalid"}
+    status = json.loads(run(spool, "call:3", "flush:500", "print", "exit", **url)[1])
+    assert status["events"]["pending"] == 3 and status["events"]["dropped"] == 0, status["events"]
+    assert databases(spool)
+
+
+def test_no_tls(spool):
+    url = {"REVENIUM_METERING_BASE_URL": SANDBOX.replace("http:", "https:")}
+    status = json.loads(run(spool, "call:3", "flush:500", "print", "exit", **url)[1])
+    assert status["events"]["pending"] == 3 and status["last_error"]["code"] == "REVENIUM_E_CONNECTION", status
+
+
+# ---- several processes ----
+
+def test_four_writers_and_kills(spool):
+    plan({"delay_ms": 20})
+    made, killed = 0, []
+    clients = [Client(spool, "call:200", "say:done", "exit") for _ in range(4)]
+    time.sleep(0.3)
+    for client in clients[:2]:
+        client.process.kill()
+        killed.append(client)
+    for client in clients[2:]:
+        assert client.end() == ["done"]
+        made += 200
+    for client in killed:
+        client.end()
+    unplan()
+    next_run(spool)
+    arrived = len(records())
+    # Those killed made some; each that the provider answered and the client heard of must be here.
+    assert made <= arrived <= 800, arrived
+    expect(arrived)
+    no_trace(spool)
+
+
+def test_the_living_are_left_alone(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:10", "say:made", "wait", "flush:60000", "exit")
+    assert client.line() == "made"
+    unplan()
+    run(spool, "flush:1000")
+    expect(0)
+    client.go_on()
+    assert client.end() == ["flush 0"]
+    expect(10, repeats=0)
+
+
+def test_prefork_workers(spool):
+    run(spool, "call:5", "fork:4", "join", "call:5", "flush:60000", "exit", "/", "call:20", "flush:60000", "_exit")
+    expect(5 + 5 + 4 * 20, repeats=0)
+
+
+def test_prefork_workers_killed(spool):
+    plan({"status": 503})
+    run(spool, "call:5", "fork:4", "join", "call:5", "kill", "/", "call:20", "kill")
+    unplan()
+    next_run(spool)
+    expect(5 + 5 + 4 * 20)
+
+
+def test_a_child_does_not_keep_its_parents_records(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:10", "fork:1", "children", "wait", "kill", "/", "call:3", "say:ready", "pause")
+    lines = [client.line(), client.line()]
+    child = int(next(line for line in lines if line != "ready"))
+    client.go_on()
+    client.process.wait()
+    unplan()
+    try:
+        next_run(spool)
+        # The child may have sent its own by now.
+        assert len(records()) >= 10, len(records())
+    finally:
+        os.kill(child, signal.SIGKILL)
+    until(lambda: is_dead(child), "the child lives on")
+    next_run(spool)
+    expect(13)
+
+
+def test_a_child_sends_what_its_parent_left(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:10", "fork:1", "kill", "/", "say:ready", "wait", "call:1", "flush:60000", "_exit")
+    assert client.line() == "ready"
+    client.process.wait()
+    unplan()
+    client.go_on()
+    assert client.line() == "flush 0"
+    expect(11)
+
+
+# ---- the spool itself ----
+
+def test_modes_and_no_key(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:5", "say:made", "wait")
+    client.line()
+    found = files(spool)
+    assert found
+    for path in found:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path
+        assert KEY.encode() not in open(path, "rb").read(), path
+        assert b"sk-ant" not in open(path, "rb").read(), path
+    for top, _, _ in os.walk(spool):
+        assert stat.S_IMODE(os.stat(top).st_mode) == 0o700, top
+    client.kill()
+
+
+def test_another_account(spool):
+    plan({"status": 503})
+    run(spool, "call:4", "kill", REVENIUM_METERING_API_KEY="rev_mk_other_0123456789abcdef")
+    unplan()
+    run(spool, "call:1", "flush:60000", "exit")
+    expect(1)
+    next_run(spool, REVENIUM_METERING_API_KEY="rev_mk_other_0123456789abcdef")
+    expect(5)
+
+
+def test_directory_deleted_while_running(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:10", "say:made", "wait", "call:10", "say:again", "wait")
+    client.line()
+    shutil.rmtree(spool)
+    client.go_on()
+    assert client.line() == "again"
+    def all_there():
+        copies = []
+        for path in databases(spool):
+            copy = os.path.join(tempfile.mkdtemp(), "copy.db")
+            shutil.copy(path, copy)
+            if os.path.exists(path + "-wal"):
+                shutil.copy(path + "-wal", copy + "-wal")
+            try:
+                copies.append(sqlite3.connect(copy).execute("SELECT count(*) FROM records").fetchone()[0])
+            except sqlite3.Error:
+                pass
+            shutil.rmtree(os.path.dirname(copy))
+        return sum(copies) == 20
+    until(all_there, "the records of before are not there again")
+    client.kill()
+    unplan()
+    next_run(spool)
+    expect(20)
+
+
+def test_unwritable_directory(spool):
+    # /proc is one for root too.
+    status = json.loads(run("/proc/revenium", "call:10", "flush:60000", "print", "exit")[1])
+    assert status["spool"]["usable"] is False and status["spool"]["trouble"], status["spool"]
+    expect(10, repeats=0)
+
+
+def test_full_disk(spool):
+    client = Client(spool, "call:10", "limit:90000", "call:300", "say:full", "print", "wait", "unlimit", "call:1",
+                    "flush:60000", "print", "exit")
+    plan({"status": 503})
+    assert client.line() == "full"
+    status = json.loads(client.line())
+    assert status["calls"]["failed"] == 0 and status["events"]["dropped"] == 0, status["events"]
+    assert status["spool"]["usable"] is False, status["spool"]
+    unplan()
+    client.go_on()
+    said = client.end()
+    assert said[0] == "flush 0", said
+    expect(311)
+
+
+def damaged(damage):
+    def test(spool):
+        plan({"status": 503})
+        run(spool, "call:10", "kill")
+        unplan()
+        for path in databases(spool):
+            damage(path)
+        client = Client(spool, "call:3", "flush:60000", "exit")
+        client.end()
+        left = [name for name in files(spool) if ".broken" in name]
+        assert len(records()) in (3, 13), len(records())
+        if len(records()) == 3:
+            assert left and "cannot be read" in client.errors, (files(spool), client.errors)
+    return test
+
+
+def overwrite(path):
+    with open(path, "r+b") as file:
+        file.write(b"\xff" * 4096)
+    os.remove(path + "-wal")
+
+
+def torn(path):
+    with open(path + "-wal", "r+b") as file:
+        file.truncate(os.path.getsize(path + "-wal") - 1000)
+
+
+def other_schema(path):
+    os.remove(path + "-wal")
+    os.remove(path)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE records (other TEXT)")
+        database.execute("PRAGMA user_version = 1")
+
+
+test_overwritten_file = damaged(overwrite)
+test_file_of_another_kind = damaged(other_schema)
+
+
+def test_torn_log(spool):
+    plan({"status": 503})
+    run(spool, "call:10", "kill")
+    unplan()
+    for path in databases(spool):
+        torn(path)
+    next_run(spool)
+    expect(9)
+
+
+def change(spool, *statements):
+    for path in databases(spool):
+        database = sqlite3.connect(path, isolation_level=None)
+        for statement in statements:
+            database.execute(statement)
+        database.close()
+
+
+def test_clock_jumps(spool):
+    for created in ("0", str(4102444800000)):
+        plan({"status": 503})
+        run(spool, "call:5", "kill")
+        change(spool, f"UPDATE records SET created = {created}")
+        unplan()
+        next_run(spool)
+    expect(10)
+
+
+def test_numbers_from_the_future(spool):
+    plan({"status": 503})
+    run(spool, "call:5", "kill")
+    change(spool, "UPDATE records SET id = id + 4000000000000000")
+    unplan()
+    run(spool, "call:5", "flush:60000", "exit")
+    expect(10)
+
+
+def test_too_old_in_an_outage(spool):
+    plan({"status": 503})
+    run(spool, "call:5", "kill")
+    change(spool, "UPDATE records SET created = 1")
+    said = run(spool, "call:1", "flush:10000", "print", "exit", REVENIUM_SPOOL_MAX_AGE_S="3600")
+    events = json.loads(said[1])["events"]
+    assert events["dropped_by"]["expired"] == 5 and events["pending"] == 1, events
+
+
+def multiply(spool, times):
+    """Make each record in the spool a thousand and so on, with names of their own."""
+    change(spool, f"""
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})
+        INSERT INTO records SELECT id - 1000000000 - i, created, key || '-' || i, transaction_id || '-' || i,
+            CAST(replace(CAST(body AS TEXT), transaction_id, transaction_id || '-' || i) AS BLOB) FROM records, n""")
+
+
+def test_bound_in_bytes(spool):
+    plan({"status": 503})
+    run(spool, "call:1", "kill")
+    multiply(spool, 4000)
+    limit = {"REVENIUM_SPOOL_MAX_BYTES": str(1 << 20)}
+    said = run(spool, "call:10", "flush:3000", "print", "kill", **limit)
+    events = json.loads(said[1])["events"]
+    assert events["spooled_bytes"] <= 1 << 20, events
+    assert events["dropped_by"]["spool_full"] + events["pending"] == 4011, events
+    unplan()
+    next_run(spool)
+    expect(events["pending"])
+
+
+def test_a_backlog_of_100000_drains_beside_live_calls(spool):
+    plan({"status": 503})
+    run(spool, "call:1", "kill")
+    multiply(spool, 100_000)
+    unplan()
+    client = Client(spool, "call:200", "print", "wait", "flush:110000", "print", "exit")
+    first = json.loads(client.line())["events"]
+    assert first["dropped"] == 0, first
+    client.go_on()
+    said = client.end()
+    assert said[0] == "flush 0", said
+    events = json.loads(said[1])["events"]
+    assert events["delivered"] == 100_201 and events["pending"] == 0, events
+    assert http("GET", "/sandbox/stats")["records"] >= 100_201
+
+
+def test_power(spool):
+    plan({"status": 503})
+    run(spool, "call:10", "kill", REVENIUM_SPOOL_SYNC="power")
+    unplan()
+    next_run(spool)
+    expect(10)
+
+
+def main():
+    names = sys.argv[1:] or [name[len("test_"):] for name in globals() if name.startswith("test_")]
+    passed = failed = 0
+    for name in names:
+        scratch = tempfile.mkdtemp()
+        http("DELETE", "/sandbox/records")
+        unplan()
+        started = time.monotonic()
+        try:
+            globals()["test_" + name](os.path.join(scratch, "spool"))
+            passed += 1
+            print(f"ok      {name} ({time.monotonic() - started:.1f} s)", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAILED  {name}", flush=True)
+            traceback.print_exc()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()
