@@ -289,7 +289,8 @@ async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progre
     progress.provider = direct.provider();
     progress.fallback = Some(failure.error);
     progress.head = None;
-    attempts(engine, call, job, &direct, progress).await.map_err(|failure| failure.error)
+    // Boxed: rarely needed, and room for it would be held by every call.
+    Box::pin(attempts(engine, call, job, &direct, progress)).await.map_err(|failure| failure.error)
 }
 
 /// Attempts until the provider answers with success, or says no for good.

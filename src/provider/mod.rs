@@ -85,7 +85,8 @@ impl Prepared {
     pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> Result<Reply, Failure> {
         match self {
             Prepared::Anthropic(prepared) => prepared.send(client, attempt, silence).await,
-            Prepared::Bedrock(prepared) => prepared.send(client, silence).await,
+            // Boxed, so that a call that has nothing to do with AWS does not carry room for its futures.
+            Prepared::Bedrock(prepared) => Box::pin(prepared.send(client, silence)).await,
         }
     }
 
@@ -124,7 +125,7 @@ impl Body {
             Body::Http(response) => response.chunk().await.map_err(|fault| {
                 Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", http::cause(&fault)))
             }),
-            Body::Bedrock(body) => body.next().await,
+            Body::Bedrock(body) => Box::pin(body.next()).await,
         }
     }
 
