@@ -395,6 +395,12 @@ def test_prefork_workers_killed(spool):
     expect(5 + 5 + 4 * 20)
 
 
+def test_forks_in_the_midst_of_calls(spool):
+    run(spool, "storm:40", "flush:60000", "exit")
+    expect(400 + 40, repeats=0)
+    assert len(databases(spool)) <= 1, "each child takes over what the one before left"
+
+
 def test_a_child_does_not_keep_its_parents_records(spool):
     plan({"status": 503})
     client = Client(spool, "call:10", "fork:1", "children", "wait", "kill", "/", "call:3", "say:ready", "pause")
