@@ -7,7 +7,7 @@ use tokio::runtime::{self, Builder, Handle};
 use tokio::sync::oneshot;
 
 /// Threads that look up host names, and read the AWS files of those who use Bedrock.
-const MAX_LOOKUP_THREADS: usize = 4;
+const MAX_WAITING_THREADS: usize = 4;
 
 /// One thread with an event loop of its own, or several that share the work.
 ///
@@ -44,7 +44,7 @@ impl Runtime {
 }
 
 fn built(mut builder: Builder) -> std::io::Result<runtime::Runtime> {
-    builder.thread_name("revenium-io").max_blocking_threads(MAX_LOOKUP_THREADS).enable_io().enable_time().build()
+    builder.thread_name("revenium-io").max_blocking_threads(MAX_WAITING_THREADS).enable_io().enable_time().build()
 }
 
 fn one() -> std::io::Result<Runtime> {

@@ -2,7 +2,8 @@
 
 client.py STEP...: `call:N`, `fork:N` (N children that run the steps after `/`), `flush:MS`, `print` (status as JSON),
 `wait` (for a line on standard input), `pause` (for a signal), `limit:BYTES` (largest file it may write), `say:TEXT`, `exit`, `_exit`, `kill`,
-`abort`, `term`, `shutdown:MS`, `exec` (becomes a program that does nothing), `thread:N` (N calls on a thread that ends).
+`abort`, `term`, `shutdown:MS`, `exec` (becomes a program that does nothing), `thread:N` (N calls on a thread that ends),
+`storm:N` (N children that make a call each, forked while four threads make 100 calls each).
 """
 
 import ctypes
@@ -73,6 +74,16 @@ def run(steps):
             mark = steps.index("/", at)
             children += fork(number, steps[mark + 1:])
             steps[mark:] = []
+        elif name == "storm":
+            # Forks in the midst of everything that other threads do.
+            threads = [threading.Thread(target=call, args=(100,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for _ in range(number):
+                for child in fork(1, ["call:1", "flush:60000"]):
+                    os.waitpid(child, 0)
+            for thread in threads:
+                thread.join()
         elif name == "join":
             for child in children:
                 os.waitpid(child, 0)

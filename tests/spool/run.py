@@ -395,6 +395,12 @@ def test_prefork_workers_killed(spool):
     expect(5 + 5 + 4 * 20)
 
 
+def test_forks_in_the_midst_of_calls(spool):
+    run(spool, "storm:40", "flush:60000", "exit")
+    expect(400 + 40, repeats=0)
+    assert len(databases(spool)) <= 1, "each child takes over what the one before left"
+
+
 def test_a_child_does_not_keep_its_parents_records(spool):
     plan({"status": 503})
     client = Client(spool, "call:10", "fork:1", "children", "wait", "kill", "/", "call:3", "say:ready", "pause")
@@ -630,6 +636,103 @@ def test_power(spool):
     unplan()
     next_run(spool)
     expect(10)
+
+
+# ---- the command ----
+
+def command(spool, *arguments, status=0, **environment):
+    env = dict(os.environ, REVENIUM_SPOOL_DIR=spool)
+    env.update(environment)
+    done = subprocess.run([os.path.join(TARGET, "revenium"), *arguments], env=env, capture_output=True, text=True,
+                          timeout=PATIENCE)
+    said = done.stdout + done.stderr
+    assert done.returncode == status, (arguments, done.returncode, said)
+    for secret in (KEY, os.environ["ANTHROPIC_API_KEY"], "someone@example.com"):
+        assert secret not in said, said
+    return done.stdout if status == 0 else said
+
+
+def test_command_lists_shows_drops_and_sends(spool):
+    assert "Nothing waits" in command(spool, "spool", "list")
+    plan({"status": 503})
+    run(spool, "call:3", "kill")
+    listed = json.loads(command(spool, "spool", "list", "--json"))
+    assert len(listed) == 3 and all(record["in_use_by"] is None for record in listed), listed
+    first = listed[0]["id"]
+    assert first in command(spool, "spool", "list")
+    shown = command(spool, "spool", "show", first)
+    assert first in shown and '"agent": "spool-test"' in shown, shown
+    assert "no record" in command(spool, "spool", "show", "nothing", status=1)
+    assert "several" in command(spool, "spool", "show", "msg_", status=1)
+    command(spool, "spool", "drop", first)
+    assert "wait still" in command(spool, "spool", "send", "--timeout", "1", status=1)
+    assert "2 records" in command(spool, "status")
+    unplan()
+    assert "2 of 2" in command(spool, "spool", "send")
+    expect(2)
+    assert "Nothing to send" in command(spool, "spool", "send")
+    no_trace(spool)
+
+
+def test_command_and_a_living_process(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:3", "say:made", "wait", "flush:60000", "exit")
+    client.line()
+    listed = json.loads(command(spool, "spool", "list", "--json"))
+    assert [record["in_use_by"] for record in listed] == [client.process.pid] * 3, listed
+    assert "living process" in command(spool, "spool", "drop", "--all", status=1)
+    assert f"process {client.process.pid}" in command(spool, "status")
+    unplan()
+    client.go_on()
+    client.end()
+    expect(3)
+
+
+def test_command_after_a_new_key(spool):
+    plan({"status": 503})
+    old = {"REVENIUM_METERING_API_KEY": "rev_mk_before_0123456789abcdef"}
+    run(spool, "call:3", "kill", **old)
+    status = json.loads(command(spool, "status", "--json"))
+    [other] = status["spool"]["other_accounts"]
+    assert other["records"] == 3, other
+    unplan()
+    command(spool, "spool", "send", "--from", "../../etc", status=1)
+    command(spool, "spool", "send", "--from", other["fingerprint"])
+    expect(3)
+
+
+def test_command_drops_all(spool):
+    plan({"status": 503})
+    for _ in range(2):
+        run(spool, "call:3", "kill")
+    assert "6 records" in command(spool, "spool", "drop", "--all")
+    assert "Nothing waits" in command(spool, "spool", "list")
+    no_trace(spool)
+
+
+def test_doctor(spool):
+    said = command(spool, "doctor")
+    assert "takes the key" in said and "WRONG" not in said, said
+    assert not records(), "a check leaves no record"
+    plan({"status": 401})
+    assert "refuses the key" in command(spool, "doctor", status=1)
+    unplan()
+    for environment, word in (
+        ({"REVENIUM_METERING_API_KEY": ""}, "there is no key"),
+        ({"REVENIUM_METERING_BASE_URL": "http://no-such-host.invalid"}, "cannot be reached"),
+        ({"REVENIUM_METERING_BASE_URL": "nonsense"}, "not an absolute"),
+        ({"REVENIUM_SPOOL_MAX_BYTES": "few"}, "REVENIUM_SPOOL_MAX_BYTES"),
+        ({"REVENIUM_SPOOL_DIR": "/proc/revenium"}, "cannot be used"),
+        ({"ANTHROPIC_API_KEY": ""}, "no credential"),
+    ):
+        assert word in command(spool, "doctor", status=1, **environment), word
+
+
+def test_command_not_understood(spool):
+    for arguments in ([], ["spool"], ["spool", "drop"], ["nothing"], ["status", "--all"], ["--wrong"],
+                      ["spool", "drop", "--all", "x"], ["doctor", "--timeout", "soon"]):
+        assert "--help" in command(spool, *arguments, status=2), arguments
+    assert "Exit status" in command(spool, "--help")
 
 
 def main():

@@ -449,6 +449,24 @@ pub fn delete(place: &Place, found: &Found, numbers: &[Seq]) -> Result<Option<us
     Ok(Some(there.len()))
 }
 
+/// Give the files of another account or destination that nobody uses to `to`, whose processes will send them. How many.
+pub fn hand_over(from: &Place, to: &Place) -> io::Result<usize> {
+    to.prepare()?;
+    let mut moved = 0;
+    for found in from.files() {
+        let Some(claim) = from.take_over(&found)? else { continue };
+        // The database last: without it the log alone is nothing that anybody would take over.
+        let target = to.directory().join(format!("{}.db", found.name));
+        match fs::rename(log_of(&found.path), log_of(&target)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::rename(&found.path, &target)?,
+        }
+        claim.remove();
+        moved += 1;
+    }
+    Ok(moved)
+}
+
 /// A directory for tests, gone afterwards.
 #[cfg(test)]
 pub(super) mod scratch {

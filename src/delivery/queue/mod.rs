@@ -4,6 +4,10 @@
 //! spool only (`backlog`). The rest of the room uses `push`, `take`, `settle` and the flush calls; every record pushed
 //! is settled exactly once, here, together with its counter.
 
+mod spooled;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,6 +21,8 @@ use super::backlog::Backlog;
 use super::counts::{Counters, Reason};
 use super::spool::{Row, Survey};
 
+pub(super) use self::spooled::Oldest;
+
 /// Numbers records in the order they came. A process begins with the microseconds since 1970, so that its numbers lie
 /// above those of the processes before it.
 pub type Seq = u64;
@@ -28,9 +34,6 @@ const JUST_MADE: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_micros(200);
 /// A sender that was held up may catch up on so much.
 const CATCH_UP: Duration = Duration::from_millis(10);
-
-/// With fewer records ready than this, more are loaded from the spool.
-const LOAD_BELOW: usize = 512;
 
 pub(super) struct Limits {
     pub records: usize,
@@ -77,24 +80,6 @@ pub(super) struct Pushed {
     pub late: usize,
     /// The sender waits for this.
     pub wake: bool,
-}
-
-/// What `load` may read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Load {
-    pub range: RangeInclusive<Seq>,
-    pub records: usize,
-    pub bytes: u64,
-}
-
-/// Where the oldest record is that may be given up to make room in the spool.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Oldest {
-    /// It was in memory; it is given up.
-    GivenUp,
-    /// In this range of the spool, which is now taken out of the backlog.
-    InSpool(RangeInclusive<Seq>),
-    None,
 }
 
 /// What is left at the end.
@@ -402,187 +387,6 @@ impl Queue {
         !self.inner.lock().flushes.is_empty()
     }
 
-    /// There is a spool, and nobody has looked yet what lies in it.
-    pub fn expect_backlog(&self) {
-        self.inner.lock().unexplored = true;
-    }
-
-    /// All that lay in the spool is known.
-    pub fn explored(&self) {
-        let mut inner = self.inner.lock();
-        inner.unexplored = false;
-        self.publish(&inner);
-        self.tell_flushes(inner);
-    }
-
-    /// These numbers are in the spool only. `size`: unless it is counted later.
-    pub fn add_backlog(&self, range: RangeInclusive<Seq>, size: Option<Survey>) {
-        let mut inner = self.inner.lock();
-        self.floor.fetch_min(*range.start(), Relaxed);
-        inner.backlog.add(range);
-        if let Some(size) = size {
-            inner.backlog.count(size);
-        }
-        self.publish(&inner);
-    }
-
-    pub fn count_backlog(&self, size: Survey) {
-        let mut inner = self.inner.lock();
-        inner.backlog.count(size);
-        self.publish(&inner);
-    }
-
-    /// Whether records should be loaded from the spool now.
-    pub fn wants_load(&self) -> bool {
-        let inner = self.inner.lock();
-        self.has_room(&inner) && !inner.backlog.is_empty()
-    }
-
-    fn has_room(&self, inner: &Inner) -> bool {
-        !inner.closed
-            && inner.loading.is_none()
-            && inner.ready.len() < LOAD_BELOW.min(self.limits.records)
-            && inner.entries.len() < self.limits.records
-            && inner.bytes < self.limits.bytes
-    }
-
-    /// The next part of the spool to load. A promise to call `load`.
-    pub fn begin_load(&self) -> Option<Load> {
-        let mut inner = self.inner.lock();
-        if !self.has_room(&inner) {
-            return None;
-        }
-        let range = inner.backlog.take_first()?;
-        inner.loading = Some(range.clone());
-        let records = (2 * LOAD_BELOW).min(self.limits.records - inner.entries.len());
-        let bytes = (self.limits.bytes - inner.bytes) / 2;
-        Some(Load { range, records, bytes: bytes as u64 })
-    }
-
-    /// What was read, and the rest of the range that was not. True: the sender waits for this.
-    pub fn load(&self, rows: Vec<Row>, rest: Option<RangeInclusive<Seq>>, now: Instant) -> bool {
-        let mut inner = self.inner.lock();
-        inner.loading = None;
-        if let Some(rest) = rest {
-            inner.backlog.add(rest);
-        }
-        let bytes = rows.iter().map(Row::bytes).sum();
-        if inner.closed {
-            for row in &rows {
-                inner.backlog.add(row.seq..=row.seq);
-            }
-        } else {
-            inner.backlog.discount(rows.len(), bytes);
-            for row in rows {
-                let pushed = when(row.created_ms, now);
-                inner.insert(row, true, pushed);
-            }
-        }
-        let wake = !inner.ready.is_empty() && std::mem::take(&mut inner.hungry);
-        self.publish(&inner);
-        self.tell_flushes(inner);
-        wake
-    }
-
-    /// The oldest records that are in memory only.
-    pub fn unsaved(&self, records: usize) -> Vec<Row> {
-        let inner = self.inner.lock();
-        let unsaved = inner.entries.iter().filter(|(_, entry)| !entry.saved);
-        let row = |(&seq, entry): (&Seq, &Entry)| Row {
-            seq,
-            created_ms: entry.created_ms,
-            record: Arc::clone(&entry.record),
-        };
-        unsaved.take(records).map(row).collect()
-    }
-
-    /// These are in the spool now. Those that are not pending any more are to leave it again.
-    pub fn saved(&self, rows: &[Row]) {
-        let mut inner = self.inner.lock();
-        for row in rows {
-            if let Some(entry) = inner.entries.get_mut(&row.seq) {
-                if !std::mem::replace(&mut entry.saved, true) {
-                    inner.saved_bytes += row.bytes();
-                }
-            } else if !inner.is_in_spool_only(row.seq) {
-                inner.leaving.push(row.seq);
-            }
-        }
-        self.publish(&inner);
-    }
-
-    /// The numbers of records that are settled and still in the spool. To be deleted there, or given back.
-    pub fn take_leaving(&self) -> Vec<Seq> {
-        std::mem::take(&mut self.inner.lock().leaving)
-    }
-
-    /// They could not be deleted.
-    pub fn leave_later(&self, numbers: Vec<Seq>) {
-        self.inner.lock().leaving.extend(numbers);
-    }
-
-    pub fn leaving(&self) -> usize {
-        self.inner.lock().leaving.len()
-    }
-
-    /// Nothing in the spool is readable any more: what is in memory too is to be saved anew, the rest is lost. How many.
-    pub fn spool_lost(&self) -> usize {
-        let mut inner = self.inner.lock();
-        for entry in inner.entries.values_mut() {
-            entry.saved = false;
-        }
-        inner.saved_bytes = 0;
-        inner.leaving.clear();
-        let lost = std::mem::take(&mut inner.backlog).size().records;
-        self.counters.dropped(Reason::SpoolBroken, lost);
-        self.publish(&inner);
-        self.tell_flushes(inner);
-        lost
-    }
-
-    /// What the records in the spool take there.
-    pub fn spooled_bytes(&self) -> u64 {
-        let inner = self.inner.lock();
-        inner.saved_bytes + inner.backlog.size().bytes
-    }
-
-    /// Make room in the spool: give up the oldest record in it.
-    pub fn give_up_oldest(&self) -> Oldest {
-        let mut inner = self.inner.lock();
-        let idle = |(_, entry): &(&Seq, &Entry)| entry.phase != Phase::InFlight && entry.saved;
-        let in_memory = inner.entries.iter().find(idle).map(|(&seq, _)| seq);
-        match (in_memory, inner.backlog.first()) {
-            (Some(seq), first) if first.is_none_or(|first| seq < first) => {
-                drop(inner.finish(seq));
-                self.counters.dropped(Reason::SpoolFull, 1);
-                self.publish(&inner);
-                self.tell_flushes(inner);
-                Oldest::GivenUp
-            }
-            (_, Some(_)) if inner.loading.is_none() => match inner.backlog.take_first() {
-                Some(range) => {
-                    inner.loading = Some(range.clone());
-                    Oldest::InSpool(range)
-                }
-                None => Oldest::None,
-            },
-            _ => Oldest::None,
-        }
-    }
-
-    /// These records of a range that `give_up_oldest` named are given up; the rest stays.
-    pub fn given_up(&self, records: usize, bytes: u64, rest: Option<RangeInclusive<Seq>>) {
-        let mut inner = self.inner.lock();
-        inner.loading = None;
-        inner.backlog.discount(records, bytes);
-        if let Some(rest) = rest {
-            inner.backlog.add(rest);
-        }
-        self.counters.dropped(Reason::SpoolFull, records);
-        self.publish(&inner);
-        self.tell_flushes(inner);
-    }
-
     fn begin(&self, inner: &mut Inner, seq: Seq) -> Take {
         inner.unlist(seq);
         let Some(entry) = inner.entries.get_mut(&seq) else { return Take::Nothing };
@@ -635,7 +439,8 @@ impl Inner {
             .entries
             .get(&newest)
             .is_some_and(|entry| entry.attempts == 0 && now.saturating_duration_since(entry.pushed) < JUST_MADE);
-        let pace = self.pace.unwrap_or(now);
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        let pace = self.pace.map_or(earliest, |pace| pace.max(earliest));
         if just_made && (pace > now || !self.favoured) {
             self.favoured = true;
             return Ok(Some(newest));
@@ -644,7 +449,7 @@ impl Inner {
             return Err(pace);
         }
         self.favoured = false;
-        self.pace = Some(pace.max(now.checked_sub(CATCH_UP).unwrap_or(now)) + PACE);
+        self.pace = Some(pace + PACE);
         Ok(Some(oldest))
     }
 
@@ -753,195 +558,4 @@ fn when(created_ms: u64, now: Instant) -> Instant {
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(name: &str) -> Outgoing {
-        Outgoing { idempotency_key: String::new(), body: name.to_owned().into(), transaction_id: String::new() }
-    }
-
-    fn queue(records: usize, bytes: usize) -> (Queue, Arc<Counters>) {
-        let counters = Arc::new(Counters::new());
-        (Queue::new(Limits { records, bytes }, Arc::clone(&counters)), counters)
-    }
-
-    fn rows(queue: &Queue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
-        let records = records.into_iter().map(Arc::new);
-        records.map(|record| Row { seq: queue.number(1), created_ms: now_ms(), record }).collect()
-    }
-
-    fn push(queue: &Queue, names: &[&str], now: Instant) -> Pushed {
-        queue.push(rows(queue, names.iter().map(|name| record(name))), false, now)
-    }
-
-    fn name(work: &Work) -> String {
-        String::from_utf8(work.record.body.to_vec()).unwrap()
-    }
-
-    #[track_caller]
-    fn work(take: Take) -> Work {
-        let Take::Work(work) = take else { panic!("{take:?}") };
-        work
-    }
-
-    #[test]
-    fn the_oldest_due_record_first() {
-        let (queue, _) = queue(10, 1000);
-        let now = Instant::now();
-        let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
-        push(&queue, &["a", "b", "c"], now);
-        let (a, b) = (work(queue.take(now)), work(queue.take(now)));
-        assert_eq!((name(&a), name(&b), a.attempt), ("a".into(), "b".into(), 1));
-        queue.settle(a.seq, Settle::Wait { due: late, not_before: now });
-        queue.settle(b.seq, Settle::Wait { due: soon, not_before: soon });
-        assert_eq!(name(&work(queue.take(now))), "c");
-        assert!(matches!(queue.take(now), Take::At(at) if at == soon));
-
-        // Hurrying respects what the server asked for.
-        queue.hurry(now);
-        let a = work(queue.take(now));
-        assert_eq!((name(&a), a.attempt), ("a".into(), 2));
-        assert!(matches!(queue.take(now), Take::At(at) if at == soon));
-        assert_eq!(name(&work(queue.take(soon))), "b");
-        assert!(matches!(queue.take(late), Take::Nothing));
-    }
-
-    #[test]
-    fn a_probe_takes_the_least_tried_even_if_not_due() {
-        let (queue, _) = queue(10, 1000);
-        let now = Instant::now();
-        let late = now + Duration::from_secs(60);
-        push(&queue, &["a"], now);
-        let a = work(queue.take_probe(now));
-        assert!(matches!(queue.take_probe(now), Take::Nothing));
-        queue.settle(a.seq, Settle::Wait { due: late, not_before: now });
-        push(&queue, &["b"], now);
-        let b = work(queue.take_probe(now));
-        assert_eq!(name(&b), "b");
-        queue.settle(b.seq, Settle::Wait { due: late, not_before: late });
-        assert_eq!(name(&work(queue.take_probe(now))), "a");
-        assert!(matches!(queue.take_probe(now), Take::At(at) if at == late));
-    }
-
-    #[test]
-    fn beyond_the_limits_the_oldest_go_except_those_under_way() {
-        let (queue, counters) = queue(3, 10);
-        let now = Instant::now();
-        push(&queue, &["a", "b", "c"], now);
-        let a = work(queue.take(now));
-        assert_eq!(push(&queue, &["d", "e"], now).evicted, 2);
-        // Eight bytes push out two of the three; eleven fit nowhere and push out nobody.
-        assert_eq!(push(&queue, &["ffffffff"], now).evicted, 1);
-        assert_eq!(push(&queue, &["ggggggggggg"], now).evicted, 1);
-        let counts = counters.read();
-        assert_eq!((counts.pending, counts.pending_bytes, counts.dropped_by.queue_full), (3, 10, 4));
-        assert!(queue.settle(a.seq, Settle::Delivered));
-        assert_eq!(name(&work(queue.take(now))), "e");
-        assert_eq!(name(&work(queue.take(now))), "ffffffff");
-        // Everything that waits may go, also the newest.
-        assert_eq!(push(&queue, &["hhhhhhhhhh"], now).evicted, 1);
-        assert_eq!(counters.read().pending, 2);
-    }
-
-    #[test]
-    fn only_a_hungry_sender_is_woken_and_only_once() {
-        let (queue, _) = queue(10, 1000);
-        let now = Instant::now();
-        assert!(!push(&queue, &["a"], now).wake);
-        let a = work(queue.take(now));
-        assert!(!push(&queue, &["b"], now).wake);
-        work(queue.take(now));
-        assert!(matches!(queue.take(now), Take::Nothing));
-        assert!(!push(&queue, &[], now).wake);
-        assert!(push(&queue, &["c"], now).wake);
-        assert!(!push(&queue, &["d"], now).wake);
-        assert!(queue.settle(a.seq, Settle::Delivered));
-    }
-
-    #[test]
-    fn old_records_expire_and_ages_are_told() {
-        let (queue, counters) = queue(10, 1000);
-        let now = Instant::now();
-        let (early, age) = (now - Duration::from_millis(1), Duration::from_secs(60));
-        push(&queue, &["a", "b"], early);
-        push(&queue, &["c"], now);
-        let a = work(queue.take(now));
-        assert_eq!(queue.expire(early + age, age, false), 0, "the oldest is under way");
-        queue.settle(a.seq, Settle::Wait { due: now, not_before: now });
-        assert_eq!(queue.expire(early + age, age, false), 1, "the other one was never tried");
-        assert_eq!(queue.expire(early + age, age, true), 1, "in an outage none can be");
-        let counts = counters.read();
-        assert_eq!((counts.pending, counts.dropped, counts.dropped_by.expired), (1, 2, 2));
-    }
-
-    #[test]
-    fn after_the_end_nothing_is_taken_settled_or_accepted() {
-        let (queue, counters) = queue(10, 1000);
-        let now = Instant::now();
-        push(&queue, &["a", "b", "c"], now);
-        let (a, b) = (work(queue.take(now)), work(queue.take(now)));
-        assert!(queue.settle(a.seq, Settle::Wait { due: now, not_before: now }));
-        assert_eq!(queue.close(), Left { lost: 3, in_spool: 0 });
-        assert_eq!(queue.close(), Left::default());
-        assert!(!queue.settle(b.seq, Settle::Delivered));
-        assert!(matches!(queue.take(now), Take::Nothing));
-        assert!(matches!(queue.take_probe(now), Take::Nothing));
-        assert!(!queue.attach());
-        assert_eq!(push(&queue, &["d"], now).late, 1);
-        let counts = counters.read();
-        assert_eq!((counts.pending, counts.pending_bytes, counts.delivered, counts.dropped_by.shutdown), (0, 0, 0, 4));
-    }
-
-    #[test]
-    fn what_a_lost_sender_held_is_taken_again() {
-        let (queue, counters) = queue(10, 1000);
-        let now = Instant::now();
-        push(&queue, &["a"], now);
-        assert!(queue.attach());
-        assert!(!queue.attach());
-        work(queue.take(now));
-        queue.detach();
-        assert!(queue.attach());
-        assert_eq!(work(queue.take(now)).attempt, 2);
-        assert_eq!(counters.read().retried, 1);
-    }
-
-    proptest::proptest! {
-        /// Whatever happens, each record pushed is pending, delivered or dropped, and the indexes agree.
-        #[test]
-        fn no_record_gets_lost(steps in proptest::collection::vec((0u8..9, 0usize..6), 1..200)) {
-            let (queue, counters) = queue(5, 40);
-            let mut now = Instant::now();
-            let mut flying: Vec<Work> = Vec::new();
-            let mut pushed = 0;
-            for (step, n) in steps {
-                now += Duration::from_millis(1);
-                let due = now + Duration::from_millis(n as u64 * 3);
-                let one = (!flying.is_empty()).then(|| n % flying.len().max(1));
-                match (step, one) {
-                    (0 | 1, _) => {
-                        pushed += n as u64;
-                        queue.push(rows(&queue, (0..n).map(|i| record(&"x".repeat(i * 9)))), false, now);
-                    }
-                    (2 | 3, _) => if let Take::Work(work) = queue.take(now) { flying.push(work) },
-                    (4, _) => if let Take::Work(work) = queue.take_probe(now) { flying.push(work) },
-                    (5, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Delivered)),
-                    (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused))),
-                    (7, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Wait { due, not_before: due.min(now) })),
-                    (8, _) if n == 0 => queue.hurry(now),
-                    (8, _) => drop(queue.expire(now, Duration::from_millis(30), true)),
-                    _ => {}
-                }
-                let counts = counters.read();
-                assert_eq!(counts.pending as u64 + counts.delivered + counts.dropped, pushed);
-                let inner = queue.inner.lock();
-                assert_eq!(inner.ready.len() + inner.waiting.len() + flying.len(), inner.entries.len());
-                assert_eq!(inner.bytes, inner.entries.values().map(|entry| entry.record.size()).sum::<usize>());
-                assert!(inner.bytes <= 40 && inner.entries.len() <= 5);
-            }
-        }
-    }
 }

@@ -1,0 +1,214 @@
+//! The queue's side of the spool: what is saved, what lies there only, what may leave it.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::{Entry, Inner, Phase, Queue, Seq, when};
+use crate::delivery::counts::Reason;
+use crate::delivery::spool::{Row, Survey};
+
+/// With fewer records ready than this, more are loaded from the spool.
+const LOAD_BELOW: usize = 512;
+
+/// What `load` may read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::delivery) struct Load {
+    pub range: RangeInclusive<Seq>,
+    pub records: usize,
+    pub bytes: u64,
+}
+
+/// Where the oldest record is that may be given up to make room in the spool.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum Oldest {
+    /// It was in memory; it is given up.
+    GivenUp,
+    /// In this range of the spool, which is now taken out of the backlog.
+    InSpool(RangeInclusive<Seq>),
+    None,
+}
+
+impl Queue {
+    /// There is a spool, and nobody has looked yet what lies in it.
+    pub fn expect_backlog(&self) {
+        self.inner.lock().unexplored = true;
+    }
+
+    /// All that lay in the spool is known.
+    pub fn explored(&self) {
+        let mut inner = self.inner.lock();
+        inner.unexplored = false;
+        self.publish(&inner);
+        self.tell_flushes(inner);
+    }
+
+    /// These numbers are in the spool only. `size`: unless it is counted later.
+    pub fn add_backlog(&self, range: RangeInclusive<Seq>, size: Option<Survey>) {
+        let mut inner = self.inner.lock();
+        self.floor.fetch_min(*range.start(), Relaxed);
+        inner.backlog.add(range);
+        if let Some(size) = size {
+            inner.backlog.count(size);
+        }
+        self.publish(&inner);
+    }
+
+    pub fn count_backlog(&self, size: Survey) {
+        let mut inner = self.inner.lock();
+        inner.backlog.count(size);
+        self.publish(&inner);
+    }
+
+    /// Whether records should be loaded from the spool now.
+    pub fn wants_load(&self) -> bool {
+        let inner = self.inner.lock();
+        self.has_room(&inner) && !inner.backlog.is_empty()
+    }
+
+    fn has_room(&self, inner: &Inner) -> bool {
+        !inner.closed
+            && inner.loading.is_none()
+            && inner.ready.len() < LOAD_BELOW.min(self.limits.records)
+            && inner.entries.len() < self.limits.records
+            && inner.bytes < self.limits.bytes
+    }
+
+    /// The next part of the spool to load. A promise to call `load`.
+    pub fn begin_load(&self) -> Option<Load> {
+        let mut inner = self.inner.lock();
+        if !self.has_room(&inner) {
+            return None;
+        }
+        let range = inner.backlog.take_first()?;
+        inner.loading = Some(range.clone());
+        let records = (2 * LOAD_BELOW).min(self.limits.records - inner.entries.len());
+        let bytes = (self.limits.bytes - inner.bytes) / 2;
+        Some(Load { range, records, bytes: bytes as u64 })
+    }
+
+    /// What was read, and the rest of the range that was not. True: the sender waits for this.
+    pub fn load(&self, rows: Vec<Row>, rest: Option<RangeInclusive<Seq>>, now: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        inner.loading = None;
+        if let Some(rest) = rest {
+            inner.backlog.add(rest);
+        }
+        let bytes = rows.iter().map(Row::bytes).sum();
+        if inner.closed {
+            for row in &rows {
+                inner.backlog.add(row.seq..=row.seq);
+            }
+        } else {
+            inner.backlog.discount(rows.len(), bytes);
+            for row in rows {
+                let pushed = when(row.created_ms, now);
+                inner.insert(row, true, pushed);
+            }
+        }
+        let wake = !inner.ready.is_empty() && std::mem::take(&mut inner.hungry);
+        self.publish(&inner);
+        self.tell_flushes(inner);
+        wake
+    }
+
+    /// The oldest records that are in memory only.
+    pub fn unsaved(&self, records: usize) -> Vec<Row> {
+        let inner = self.inner.lock();
+        let unsaved = inner.entries.iter().filter(|(_, entry)| !entry.saved);
+        let row = |(&seq, entry): (&Seq, &Entry)| Row {
+            seq,
+            created_ms: entry.created_ms,
+            record: Arc::clone(&entry.record),
+        };
+        unsaved.take(records).map(row).collect()
+    }
+
+    /// These are in the spool now. Those that are not pending any more are to leave it again.
+    pub fn saved(&self, rows: &[Row]) {
+        let mut inner = self.inner.lock();
+        for row in rows {
+            if let Some(entry) = inner.entries.get_mut(&row.seq) {
+                if !std::mem::replace(&mut entry.saved, true) {
+                    inner.saved_bytes += row.bytes();
+                }
+            } else if !inner.is_in_spool_only(row.seq) {
+                inner.leaving.push(row.seq);
+            }
+        }
+        self.publish(&inner);
+    }
+
+    /// The numbers of records that are settled and still in the spool. To be deleted there, or given back.
+    pub fn take_leaving(&self) -> Vec<Seq> {
+        std::mem::take(&mut self.inner.lock().leaving)
+    }
+
+    /// They could not be deleted.
+    pub fn leave_later(&self, numbers: Vec<Seq>) {
+        self.inner.lock().leaving.extend(numbers);
+    }
+
+    pub fn leaving(&self) -> usize {
+        self.inner.lock().leaving.len()
+    }
+
+    /// Nothing in the spool is readable any more: what is in memory too is to be saved anew, the rest is lost. How many.
+    pub fn spool_lost(&self) -> usize {
+        let mut inner = self.inner.lock();
+        for entry in inner.entries.values_mut() {
+            entry.saved = false;
+        }
+        inner.saved_bytes = 0;
+        inner.leaving.clear();
+        let lost = std::mem::take(&mut inner.backlog).size().records;
+        self.counters.dropped(Reason::SpoolBroken, lost);
+        self.publish(&inner);
+        self.tell_flushes(inner);
+        lost
+    }
+
+    /// What the records in the spool take there.
+    pub fn spooled_bytes(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.saved_bytes + inner.backlog.size().bytes
+    }
+
+    /// Make room in the spool: give up the oldest record in it.
+    pub fn give_up_oldest(&self) -> Oldest {
+        let mut inner = self.inner.lock();
+        let idle = |(_, entry): &(&Seq, &Entry)| entry.phase != Phase::InFlight && entry.saved;
+        let in_memory = inner.entries.iter().find(idle).map(|(&seq, _)| seq);
+        match (in_memory, inner.backlog.first()) {
+            (Some(seq), first) if first.is_none_or(|first| seq < first) => {
+                drop(inner.finish(seq));
+                self.counters.dropped(Reason::SpoolFull, 1);
+                self.publish(&inner);
+                self.tell_flushes(inner);
+                Oldest::GivenUp
+            }
+            (_, Some(_)) if inner.loading.is_none() => match inner.backlog.take_first() {
+                Some(range) => {
+                    inner.loading = Some(range.clone());
+                    Oldest::InSpool(range)
+                }
+                None => Oldest::None,
+            },
+            _ => Oldest::None,
+        }
+    }
+
+    /// These records of a range that `give_up_oldest` named are given up; the rest stays.
+    pub fn given_up(&self, records: usize, bytes: u64, rest: Option<RangeInclusive<Seq>>) {
+        let mut inner = self.inner.lock();
+        inner.loading = None;
+        inner.backlog.discount(records, bytes);
+        if let Some(rest) = rest {
+            inner.backlog.add(rest);
+        }
+        self.counters.dropped(Reason::SpoolFull, records);
+        self.publish(&inner);
+        self.tell_flushes(inner);
+    }
+}

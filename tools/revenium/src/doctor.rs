@@ -1,0 +1,181 @@
+//! `revenium doctor`: everything that is needed for a metered call, tried one after the other.
+
+use std::fs;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder};
+use revenium::delivery::completions_url;
+use revenium::delivery::spool::Place;
+use revenium::engine::environment;
+use revenium::http;
+use revenium::log::redact;
+use revenium::provider::anthropic::messages_url;
+use revenium::provider::choice::choose;
+use revenium::settings::{AuthHeader, Credential, Settings};
+use revenium::status::Provider;
+
+use crate::spool::{age, broken, directory, in_words, looks, place};
+
+/// Records that wait longer than this have a reason to.
+const LONG: Duration = Duration::from_secs(600);
+
+/// What was found, said at once.
+#[derive(Default)]
+struct Findings {
+    wrong: usize,
+}
+
+impl Findings {
+    fn good(&self, what: &str) {
+        println!("ok    {what}");
+    }
+
+    fn note(&self, what: &str) {
+        println!("note  {what}");
+    }
+
+    fn wrong(&mut self, what: &str) {
+        self.wrong += 1;
+        println!("WRONG {what}");
+    }
+}
+
+pub fn doctor(timeout: Duration) -> Result<(), String> {
+    let mut findings = Findings::default();
+    match Settings::load(None, &environment) {
+        Err(error) => findings.wrong(&format!("configuration: {}", error.message)),
+        Ok((settings, warnings)) => {
+            for warning in &warnings {
+                findings.wrong(&format!("configuration: {}", redact(warning)));
+            }
+            if warnings.is_empty() {
+                findings.good("configuration");
+            }
+            spool(&settings, &mut findings);
+            network(&settings, timeout, &mut findings);
+        }
+    }
+    match findings.wrong {
+        0 => Ok(()),
+        1 => Err("one thing is wrong".into()),
+        several => Err(format!("{several} things are wrong")),
+    }
+}
+
+fn spool(settings: &Settings, findings: &mut Findings) {
+    let directory = match directory(settings) {
+        Ok(directory) => directory,
+        Err(why) => {
+            return findings.note(&format!("spool: {why}; a process that is killed loses what it has not sent"));
+        }
+    };
+    let shown = directory.display();
+    // In a place of its own, so that nothing is in anybody's way.
+    let trial = Place::new(&directory, "doctor");
+    match trial.create() {
+        Ok(claim) => {
+            claim.remove();
+            findings.good(&format!("spool: {shown} can be written"));
+        }
+        Err(error) => findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only")),
+    }
+    let _ = fs::remove_dir(trial.directory());
+    let Ok(place) = place(settings) else { return };
+    let looks = looks(&place).unwrap_or_default();
+    let records: usize = looks.iter().map(|look| look.rows.len()).sum();
+    let oldest = looks.iter().flat_map(|look| &look.rows).map(|row| age(row.created_ms)).max().unwrap_or_default();
+    let waiting = format!("spool: {records} records wait, the oldest since {}", in_words(oldest));
+    match records {
+        0 => findings.good("spool: nothing waits"),
+        _ if oldest < LONG => findings.note(&waiting),
+        _ => findings.wrong(&format!("{waiting}; `revenium spool send` says why")),
+    }
+    match broken(&place) {
+        0 => {}
+        broken => findings.wrong(&format!(
+            "spool: {broken} files in {} could not be read and were set aside; delete them when they are of no use",
+            place.directory().display()
+        )),
+    }
+}
+
+fn network(settings: &Settings, timeout: Duration, findings: &mut Findings) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let client = http::client(Duration::from_millis(settings.connect_timeout_ms).min(timeout));
+    let (Ok(runtime), Ok(client)) = (runtime, client) else {
+        return findings.wrong("network: no connection can be made from this process");
+    };
+    runtime.block_on(async {
+        revenium(settings, &client, timeout, findings).await;
+        provider(settings, &client, timeout, findings).await;
+    });
+}
+
+async fn revenium(settings: &Settings, client: &Client, timeout: Duration, findings: &mut Findings) {
+    let url = match completions_url(&settings.metering_base_url) {
+        Ok((url, _)) => url,
+        Err(error) => return findings.wrong(&format!("Revenium: {}", error.message)),
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let Some(key) = settings.metering_key(&environment) else {
+        return findings.wrong("Revenium: there is no key, so nothing is metered; set REVENIUM_METERING_API_KEY");
+    };
+    // No record, so nothing is stored: with a good key the answer says that fields are missing.
+    let request = client
+        .post(url)
+        .header("x-api-key", key.expose())
+        .header("idempotency-key", format!("doctor-{}", uuid::Uuid::new_v4()))
+        .header("content-type", "application/json")
+        .body("{}");
+    match status_of(request, timeout).await {
+        Err(why) => findings.wrong(&format!("Revenium: {host} cannot be reached: {why}; records wait in the spool")),
+        Ok(401 | 403) => findings.wrong(&format!("Revenium: {host} refuses the key; records wait in the spool")),
+        Ok(200..=299 | 400 | 409 | 422 | 429) => findings.good(&format!("Revenium: {host} takes the key")),
+        Ok(status @ 300..=399) => findings.wrong(&format!(
+            "Revenium: {host} answers with a redirect ({status}), which is never followed; set REVENIUM_METERING_BASE_URL"
+        )),
+        Ok(404) => findings.wrong(&format!("Revenium: {host} has no such address; see REVENIUM_METERING_BASE_URL")),
+        Ok(status) => findings.wrong(&format!("Revenium: {host} answers with HTTP status {status}")),
+    }
+}
+
+async fn provider(settings: &Settings, client: &Client, timeout: Duration, findings: &mut Findings) {
+    let choice = choose(settings, None, &environment);
+    if choice.provider == Provider::Bedrock {
+        return findings.note(&format!("provider: AWS Bedrock, because {}; AWS is not asked", choice.reason));
+    }
+    let mut url = match messages_url(&settings.anthropic_base_url) {
+        Ok(url) => url,
+        Err(error) => return findings.wrong(&format!("Anthropic: {}", error.message)),
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    // Listing the models costs nothing.
+    let path = url.path().replace("/v1/messages", "/v1/models");
+    url.set_path(&path);
+    let request = client.get(url).header("anthropic-version", &settings.anthropic_version);
+    let request = match settings.anthropic_credential(&environment) {
+        None => {
+            let how = "set ANTHROPIC_API_KEY";
+            return findings.wrong(&format!("Anthropic: there is no credential, so no call can be made; {how}"));
+        }
+        Some(Credential::ApiKey(key)) if settings.auth_header == AuthHeader::XApiKey => {
+            request.header("x-api-key", key.expose())
+        }
+        Some(Credential::ApiKey(key) | Credential::AuthToken(key)) => request.bearer_auth(key.expose()),
+    };
+    match status_of(request, timeout).await {
+        Err(why) => findings.wrong(&format!("Anthropic: {host} cannot be reached: {why}")),
+        Ok(401 | 403) => findings.wrong(&format!("Anthropic: {host} refuses the credential")),
+        Ok(200..=299) => findings.good(&format!("Anthropic: {host} takes the credential")),
+        Ok(status) => findings.note(&format!("Anthropic: {host} can be reached; it lists no models (HTTP {status})")),
+    }
+}
+
+/// The status of the answer, or why there is none.
+async fn status_of(request: RequestBuilder, timeout: Duration) -> Result<u16, String> {
+    match tokio::time::timeout(timeout, request.send()).await {
+        Ok(Ok(response)) => Ok(response.status().as_u16()),
+        Ok(Err(fault)) => Err(http::cause(&fault)),
+        Err(_) => Err(format!("no answer within {timeout:?}")),
+    }
+}
