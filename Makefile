@@ -27,6 +27,7 @@ demo: examples ## run the examples against the sandbox and show what was metered
 test: check build examples ## everything
 	$(CARGO) test --workspace
 	tests/c/run.sh
+	tests/spool.sh
 	tests/bedrock.sh
 	tests/demo.sh
 	tests/install.sh

@@ -41,6 +41,9 @@ readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || f
 [ "$(readlink "$lib/librevenium.so.1")" = "librevenium.so.$version" ] || fail "librevenium.so.1 is no link to the file"
 [ -f "$lib/librevenium.so.$version" ] && [ ! -L "$lib/librevenium.so.$version" ] || fail "librevenium.so.$version is no file"
 
+"$prefix/bin/revenium" status >"$scratch/output" || fail "revenium status failed"
+grep -q "librevenium $version" "$scratch/output" || fail "revenium status does not tell its version"
+
 export PKG_CONFIG_PATH="$lib/pkgconfig"
 # shellcheck disable=SC2046 # the flags are words
 cc -o "$scratch/shared" "$example" $(pkg-config --cflags --libs revenium) -Wl,-rpath,"$lib"

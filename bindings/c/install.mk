@@ -5,6 +5,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
 PROFILE ?= release
 INSTALL ?= install
 
@@ -20,11 +21,12 @@ fill = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@SONAME@|$(SONAME)|g' \
     -e 's|@PREFIX_FROM_CMAKE@|$(call relative,$(PREFIX),$(CMAKEDIR))|g' \
     -e 's|@LIBDIR@|$(call relative,$(LIBDIR),$(PREFIX))|g' -e 's|@INCLUDEDIR@|$(call relative,$(INCLUDEDIR),$(PREFIX))|g'
 
-install: ## header, libraries, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
-	$(CARGO) build --package revenium --lib --profile $(PROFILE)
-	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
+install: ## headers, libraries, the revenium command, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
+	$(CARGO) build --package revenium --lib --package revenium-command --bin revenium --profile $(PROFILE)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
 	$(INSTALL) -m 644 include/revenium.h bindings/cpp/revenium.hpp $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 644 bindings/cpp/revenium/*.hpp $(DESTDIR)$(INCLUDEDIR)/revenium
+	$(INSTALL) -m 755 $(BUILT)/revenium $(DESTDIR)$(BINDIR)
 	$(INSTALL) -m 755 $(BUILT)/librevenium.so $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
 	ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
@@ -34,6 +36,7 @@ install: ## header, libraries, pkg-config and CMake files; PREFIX, DESTDIR, LIBD
 	    $(fill) bindings/c/$$file.cmake.in >$(DESTDIR)$(CMAKEDIR)/$$file.cmake || exit 1; done
 
 uninstall: ## the same files, gone
+	rm -f $(DESTDIR)$(BINDIR)/revenium
 	rm -f $(DESTDIR)$(INCLUDEDIR)/revenium.h $(DESTDIR)$(INCLUDEDIR)/revenium.hpp
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/revenium
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,librevenium.so.$(VERSION) $(SONAME) librevenium.so librevenium.a pkgconfig/revenium.pc)
