@@ -95,7 +95,7 @@ impl Keeper {
     /// Try to be rid of what went wrong.
     fn heal(&self) {
         let spool = &*self.spool;
-        let mut home = spool.home.lock();
+        let mut home = spool.home();
         if home.closed {
             return;
         }
@@ -139,11 +139,11 @@ impl Keeper {
     fn survey(&self) {
         let spool = &*self.spool;
         loop {
-            let Some(range) = spool.home.lock().uncounted.pop() else { break };
+            let Some(range) = spool.home().uncounted.pop() else { break };
             let Some((size, rest)) = spool.with_file(|store| store.survey(range.clone(), SURVEY)) else { break };
             spool.queue.count_backlog(size);
             if let Some(rest) = rest {
-                spool.home.lock().uncounted.push(rest..=*range.end());
+                spool.home().uncounted.push(rest..=*range.end());
             }
         }
     }
@@ -171,7 +171,7 @@ impl Keeper {
         let spool = &*self.spool;
         let mut others = 0;
         for found in spool.place.files() {
-            if spool.home.lock().claim.as_ref().is_some_and(|claim| claim.path() == found.path) {
+            if spool.home().claim.as_ref().is_some_and(|claim| claim.path() == found.path) {
                 continue;
             }
             match spool.place.take_over(&found) {
@@ -285,7 +285,7 @@ impl Keeper {
         if !spool.unsynced.swap(false, SeqCst) || spool.queue.spooled_bytes() == 0 {
             return;
         }
-        let files = spool.home.lock().store.as_ref().map(Store::to_sync);
+        let files = spool.home().store.as_ref().map(Store::to_sync);
         if let Some(Ok(files)) = files {
             for file in files {
                 let _ = file.sync_data();
@@ -297,7 +297,7 @@ impl Keeper {
     fn tell(&self) {
         let spool = &*self.spool;
         let (fault, notes) = {
-            let mut home = spool.home.lock();
+            let mut home = spool.home();
             if home.closed {
                 return;
             }

@@ -21,14 +21,14 @@ pub use store::{Fault, Row, Survey};
 
 use std::fs;
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::claim::Claim;
@@ -67,8 +67,9 @@ pub(super) struct Spool {
     queue: Arc<Queue>,
     batch: Mutex<Batch>,
     home: Mutex<Home>,
-    /// A batch was committed, or failed.
+    /// The file was let go.
     settled: Notify,
+    settled_for_threads: Condvar,
     /// The keeper is to come now, or within a second.
     pub wake: Notify,
     pub soon: Notify,
@@ -117,6 +118,37 @@ struct Home {
     closed: bool,
 }
 
+/// The right to use the file. Letting it go wakes whoever waits for it.
+struct Held<'a> {
+    home: MutexGuard<'a, Home>,
+    /// Dropped after the lock.
+    _announce: Announce<'a>,
+}
+
+struct Announce<'a>(&'a Spool);
+
+impl Drop for Announce<'_> {
+    fn drop(&mut self) {
+        self.0.settled.notify_waiters();
+        let _batch = self.0.batch.lock();
+        self.0.settled_for_threads.notify_all();
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Home;
+
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Home {
+        &mut self.home
+    }
+}
+
 impl Spool {
     pub fn new(options: Options, destination: &Destination, queue: Arc<Queue>) -> Spool {
         queue.expect_backlog();
@@ -128,6 +160,7 @@ impl Spool {
             batch: Mutex::new(Batch { rows: Vec::new(), group: Arc::default() }),
             home: Mutex::default(),
             settled: Notify::new(),
+            settled_for_threads: Condvar::new(),
             wake: Notify::new(),
             soon: Notify::new(),
             unsynced: AtomicBool::new(false),
@@ -155,12 +188,18 @@ impl Spool {
 
     /// Wait until `group` is committed, or commit it. Whether it is saved.
     pub fn saved_blocking(&self, group: &Group) -> bool {
-        if let Some(mut home) = self.home.try_lock_for(PATIENCE)
-            && group.saved.get().is_none()
-        {
-            self.commit(&mut home);
-            self.call_keeper(&home);
+        let deadline = Instant::now() + PATIENCE;
+        let mut batch = self.batch.lock();
+        while group.saved.get().is_none() {
+            if let Some(home) = self.try_home() {
+                drop(batch);
+                self.tidy_file(home);
+                batch = self.batch.lock();
+            } else if self.settled_for_threads.wait_until(&mut batch, deadline).timed_out() {
+                break;
+            }
         }
+        drop(batch);
         self.give_up_waiting(group)
     }
 
@@ -195,31 +234,40 @@ impl Spool {
 
     /// Write what has come and delete what is settled, unless somebody else is at the file.
     pub fn tidy(&self) -> bool {
-        let home = self.home.try_lock();
+        let home = self.try_home();
         home.map(|home| self.tidy_file(home)).is_some()
     }
 
     /// The same, and wait for whoever is at it.
     pub fn tidy_blocking(&self) {
-        let _ = self.home.try_lock_for(PATIENCE).map(|home| self.tidy_file(home));
+        let _ = self.try_home_for(PATIENCE).map(|home| self.tidy_file(home));
     }
 
-    fn tidy_file(&self, mut home: MutexGuard<'_, Home>) {
+    fn tidy_file(&self, mut home: Held<'_>) {
         self.commit(&mut home);
-        self.call_keeper(&home);
-    }
-
-    /// It has something to repair or to say.
-    fn call_keeper(&self, home: &Home) {
         if home.fault.is_some() || home.deleted.is_some() || !home.notes.is_empty() {
+            // It has something to repair or to say.
             self.wake.notify_one();
         }
+    }
+
+    /// The file, when nobody else is at it.
+    fn try_home(&self) -> Option<Held<'_>> {
+        self.home.try_lock().map(|home| Held { home, _announce: Announce(self) })
+    }
+
+    fn try_home_for(&self, patience: Duration) -> Option<Held<'_>> {
+        self.home.try_lock_for(patience).map(|home| Held { home, _announce: Announce(self) })
+    }
+
+    fn home(&self) -> Held<'_> {
+        Held { home: self.home.lock(), _announce: Announce(self) }
     }
 
     /// Do something with the file. Before it is let go, everything that came meanwhile is committed, so that a keeper
     /// at work starves nobody. `None`: there is no usable file.
     fn with_file<T>(&self, work: impl FnOnce(&mut Store) -> Outcome<T>) -> Option<T> {
-        let mut home = self.home.lock();
+        let mut home = self.home();
         let done = self.open(&mut home).and_then(work);
         let done = match done {
             Ok(done) => Some(done),
@@ -248,7 +296,6 @@ impl Spool {
         if saved && group.abandoned.load(SeqCst) {
             self.queue.saved(&rows);
         }
-        self.settled.notify_waiters();
     }
 
     fn write(&self, home: &mut Home, rows: &[Row], leaving: &[Seq]) -> bool {
@@ -350,7 +397,7 @@ impl Spool {
 
     /// The end: everything that can be saved is, and the file is free for others.
     pub fn close(&self) {
-        let Some(mut home) = self.home.try_lock_for(LAST_PATIENCE) else { return };
+        let Some(mut home) = self.try_home_for(LAST_PATIENCE) else { return };
         if home.closed {
             return;
         }
