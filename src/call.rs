@@ -335,7 +335,7 @@ fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> O
             let longest = Duration::from_millis(engine.settings.max_retry_after_ms);
             (delay <= longest).then_some(delay)
         }
-        None => Some(retry::delay(attempt)),
+        None => Some(retry::backoff(retry::FIRST, attempt)),
     }
 }
 

@@ -40,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("request", &["meter", "settings", "splice"]),
     ("scope", &["meter"]),
     ("meter", &["provider", "stream"]),
-    ("provider", &["http", "request", "settings", "splice", "stream"]),
+    ("provider", &["http", "request", "retry", "settings", "splice", "stream"]),
     ("delivery", &["http", "retry"]),
     ("stream", &[]),
     ("settings", &[]),

@@ -1,42 +1,21 @@
-//! When to try again: back-off, `Retry-After`, and the circuit that spares a collector in trouble.
+//! `Retry-After` as delivery takes it, and the circuit that spares a collector in trouble.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 
-/// No back-off is longer, and no success hurries waiting records more often than this.
-pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(8);
+use crate::retry;
+
 /// The longest wait a `Retry-After` gets. Who asks for more is asked again after this.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(60);
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 3;
 
-/// How long to wait after attempt number `attempt` (from 1) failed.
-pub(super) fn backoff(base: Duration, attempt: u32) -> Duration {
-    let doubled = base.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-    // A fresh hasher is seeded at random: enough to keep many processes from knocking in step.
-    let random = RandomState::new().hash_one(attempt);
-    doubled.min(BACKOFF_CAP).mul_f64(0.75 + 0.25 * (random as f64 / u64::MAX as f64))
-}
-
-/// The wait that the answer asks for, at most a minute. `Some(0)`: asked for, but without a usable length.
+/// The wait that the answer asks for, at most a minute. `Some(0)`: asked for, but without a usable length: a negative or
+/// past one is still a wish to wait.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let length = |value: f64| {
-        // A negative, infinite or absurd number is still a wish to wait.
-        (!value.is_nan()).then(|| Duration::from_secs_f64(value.clamp(0.0, RETRY_AFTER_CAP.as_secs_f64())))
-    };
-    if let Some(wait) = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()).and_then(|ms| length(ms / 1000.0))
-    {
-        return Some(wait);
-    }
-    let value = text(RETRY_AFTER.as_str())?;
-    if let Ok(seconds) = value.parse::<f64>() {
-        return length(seconds);
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default().min(RETRY_AFTER_CAP))
+    let seconds = retry::asked(headers, now)?;
+    Some(Duration::from_secs_f64(seconds.clamp(0.0, RETRY_AFTER_CAP.as_secs_f64())))
 }
 
 /// `at + wait`, and far away instead of a panic when that is beyond the clock.
@@ -124,54 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn back_off_doubles_up_to_its_cap_with_jitter_downwards() {
-        let base = Duration::from_millis(500);
-        for (attempt, full) in
-            [(1, 500), (2, 1000), (3, 2000), (4, 4000), (5, 8000), (6, 8000), (40, 8000), (u32::MAX, 8000)]
-        {
-            for _ in 0..50 {
-                let wait = backoff(base, attempt);
-                assert!(wait <= Duration::from_millis(full), "{attempt}: {wait:?}");
-                assert!(wait >= Duration::from_millis(full) * 3 / 4, "{attempt}: {wait:?}");
-            }
-        }
-        let different: std::collections::HashSet<_> = (0..20).map(|_| backoff(base, 1)).collect();
-        assert!(different.len() > 1);
-    }
-
-    #[test]
-    fn retry_after_in_all_its_forms() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let s = Duration::from_secs_f64;
-        for (name, value, expected) in [
-            ("retry-after", "1", Some(s(1.0))),
-            ("retry-after", " 2.5 ", Some(s(2.5))),
-            ("retry-after", "60", Some(s(60.0))),
-            ("retry-after", "3600", Some(s(60.0))),
-            ("retry-after", "1e300", Some(s(60.0))),
-            ("retry-after", "inf", Some(s(60.0))),
-            ("retry-after", "0", Some(s(0.0))),
-            ("retry-after", "-5", Some(s(0.0))),
-            ("retry-after", "NaN", None),
-            ("retry-after", "soon", None),
-            ("retry-after", "", None),
-            ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(s(10.0))),
-            ("retry-after", "Sun, 06 Nov 1994 09:49:37 GMT", Some(s(60.0))),
-            ("retry-after", "Sun, 06 Nov 1994 08:49:30 GMT", Some(s(0.0))),
-            ("retry-after-ms", "250", Some(s(0.25))),
-            ("retry-after-ms", "x", None),
-            ("x-other", "1", None),
-        ] {
+    fn retry_after_is_a_minute_at_most() {
+        let now = SystemTime::now();
+        for (value, seconds) in [("2.5", 2.5), ("3600", 60.0), ("1e300", 60.0), ("inf", 60.0), ("-5", 0.0)] {
             let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            assert_eq!(retry_after(&headers, now), expected, "{name}: {value}");
+            headers.insert("retry-after", value.parse().unwrap());
+            assert_eq!(retry_after(&headers, now), Some(Duration::from_secs_f64(seconds)), "{value}");
         }
-        let mut both = HeaderMap::new();
-        both.insert("retry-after", "5".parse().unwrap());
-        both.insert("retry-after-ms", "100".parse().unwrap());
-        assert_eq!(retry_after(&both, now), Some(s(0.1)));
-        both.insert("retry-after-ms", "?".parse().unwrap());
-        assert_eq!(retry_after(&both, now), Some(s(5.0)));
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[test]

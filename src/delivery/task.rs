@@ -14,7 +14,7 @@ use reqwest::Client;
 
 use super::counts::{Circuit as CircuitState, LastError, Reason};
 use super::queue::{Settle, Take, Work};
-use super::retry::{self, BACKOFF_CAP, Circuit, Permit};
+use super::retry::{self, Circuit, Permit};
 use super::send::{self, Outcome, Verdict};
 use super::{Delivery, Report};
 use crate::log::{debug, error, info, warn};
@@ -185,7 +185,7 @@ impl Sender<'_> {
         self.circuit = Circuit::default();
         self.delivery.counters.set_circuit(CircuitState::Closed);
         self.delivery.queue.hurry(now);
-        self.hurry_at = retry::later(now, BACKOFF_CAP);
+        self.hurry_at = retry::later(now, crate::retry::LONGEST);
     }
 
     fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Outcome) {
@@ -204,7 +204,7 @@ impl Sender<'_> {
         let delay = if attempt > options.max_retries && !self.delivery.queue.flushing() {
             options.replay_interval.max(after)
         } else if after.is_zero() {
-            retry::backoff(options.backoff_base, attempt)
+            crate::retry::backoff(options.backoff_base, attempt.saturating_sub(1))
         } else {
             after
         };

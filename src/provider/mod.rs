@@ -11,6 +11,7 @@ mod credentials;
 
 use crate::error::{Code, Error, HttpError};
 use crate::http;
+use crate::retry;
 use crate::stream::{Framing, Tokens};
 use bytes::Bytes;
 use reqwest::Client;
@@ -164,7 +165,7 @@ impl Failure {
             Some("false") => false,
             _ => matches!(status, 408 | 409 | 429 | 500..),
         };
-        let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
+        let retry_after = retry_after(&head.headers);
         let mut error = Error::new(
             if status < 400 { Code::Api } else { Code::of_status(status) },
             sentence(&head, &error_type(&body)),
@@ -210,42 +211,25 @@ fn error_type(body: &[u8]) -> String {
         .unwrap_or_default()
 }
 
-/// `retry-after-ms` in milliseconds, else `retry-after` in seconds or as a date. Only a delay above zero counts.
-fn retry_after(ms: Option<&str>, after: Option<&str>) -> Option<Duration> {
-    let positive = |seconds: f64| Duration::try_from_secs_f64(seconds).ok().filter(|delay| !delay.is_zero());
-    if let Some(ms) = ms.and_then(|text| text.trim().parse::<f64>().ok()) {
-        return positive(ms / 1000.0);
-    }
-    let after = after?.trim();
-    match after.parse::<f64>() {
-        Ok(seconds) => positive(seconds),
-        Err(_) => httpdate::parse_http_date(after).ok()?.duration_since(SystemTime::now()).ok(),
-    }
+/// The delay that the provider asks for. Only one above zero counts.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = retry::asked(headers, SystemTime::now())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|delay| !delay.is_zero())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::header::RETRY_AFTER;
 
     #[test]
-    fn retry_after_takes_milliseconds_first_and_only_what_is_positive() {
-        let ms = |n: u64| Some(Duration::from_millis(n));
-        for (header_ms, header, want) in [
-            (Some("250"), Some("9"), ms(250)),
-            (None, Some("0.3"), ms(300)),
-            (None, Some("2"), ms(2000)),
-            (None, Some("0"), None),
-            (None, Some("-5"), None),
-            (None, Some("soon"), None),
-            (None, Some("NaN"), None),
-            (None, Some("Wed, 21 Oct 2015 07:28:00 GMT"), None),
-            (Some("x"), Some("1"), ms(1000)),
-            (None, None, None),
-        ] {
-            assert_eq!(retry_after(header_ms, header), want, "{header_ms:?} {header:?}");
+    fn retry_after_counts_only_above_zero() {
+        for (value, wanted) in
+            [("0.3", Some(300)), ("2", Some(2000)), ("0", None), ("-5", None), ("inf", None), ("x", None)]
+        {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            assert_eq!(retry_after(&headers), wanted.map(Duration::from_millis), "{value}");
         }
-        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
-        assert!(retry_after(None, Some(&date)).is_some_and(|delay| delay > Duration::from_secs(90)));
     }
 
     #[test]
