@@ -467,7 +467,9 @@ const char *revenium_code_name(int32_t code);
 int32_t revenium_init(const char *config, size_t config_len, revenium_result *detail);
 
 /**
- * Wait until every metering event known now is delivered or given up.
+ * Wait until every metering event known now is delivered or given up, those
+ * that earlier processes left in the spool among them. Cheap when there is
+ * none: call it before a serverless host freezes you.
  * Waits. REVENIUM_E_TIMEOUT: some are still pending; they stay queued.
  */
 int32_t revenium_flush(int32_t timeout_ms);
