@@ -234,11 +234,15 @@ export interface MessageCreateParamsBase {
   revenium?: {
     /** true: metered even if metering is selective. false: not metered. */
     meter?: boolean;
+    /** false: no record of a failure that you will try again by yourself. */
+    meter_retryable?: boolean;
     timeout_ms?: number;
     max_retries?: number;
     provider?: 'auto' | 'anthropic' | 'bedrock';
     api_key?: string;
     base_url?: string;
+    /** The region of a call to AWS Bedrock. */
+    aws_region?: string;
     headers?: Record<string, string | null>;
   };
 }
