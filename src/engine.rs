@@ -131,7 +131,9 @@ impl Core {
         }
         // Built before the lock is taken: what is logged meanwhile may make the host call us.
         let (settings, warnings) = Settings::load(config, &environment)?;
-        if let Some(engine) = self.running() {
+        if let Some(engine) = self.running()
+            && !(counted && self.retire(&engine))
+        {
             return self.join_with(engine, &settings, counted);
         }
         log::set_level(settings.log_level);
@@ -154,6 +156,22 @@ impl Core {
             }
         };
         self.join_with(other, &engine.settings, counted)
+    }
+
+    /// An engine that only a flush has started makes way: nobody has chosen its settings. False: it is in use.
+    fn retire(&self, engine: &Arc<Engine>) -> bool {
+        {
+            let mut phase = self.phase.write();
+            match &*phase {
+                Phase::Running(running) if Arc::ptr_eq(running, engine) && !engine.is_used() => {}
+                _ => return false,
+            }
+            *phase = Phase::Fresh;
+            self.turn_page(None);
+        }
+        // What it could not send in time lies in the spool, or waits there for its successor.
+        let _ = engine.close(Instant::now(), true);
+        true
     }
 
     fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Arc<Engine>> {
@@ -346,6 +364,11 @@ impl Engine {
         core().registry.insert_as(call.number, Object::Call(call.clone()));
         runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
+    }
+
+    /// Whether somebody has started it on purpose, or by a call.
+    pub fn is_used(&self) -> bool {
+        self.inits.load(Ordering::SeqCst) > 0 || self.counters.started.load(Ordering::SeqCst) > 0
     }
 
     fn default_timeout(&self) -> Option<Duration> {

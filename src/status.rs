@@ -63,7 +63,7 @@ pub fn would_meter() -> bool {
 fn of(engine: &Engine) -> Status {
     let counter = |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed);
     Status {
-        initialized: true,
+        initialized: engine.is_used(),
         provider: choose(&engine.settings, None, &environment),
         metering: metering(&engine.settings, engine.has_metering_key()),
         calls_in_flight: counter(&engine.counters.in_flight),

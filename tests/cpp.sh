@@ -43,11 +43,13 @@ build() { # name, flags...
     "$cxx" $flags "$@" -o "$out/$name" $link
 }
 
-# A process for each test, so that one cannot start or end the library for the next.
+# A process and a spool for each test, so that none starts or ends the library for the next, or leaves it records.
 run() { # label, program
     for test in $("$2"); do
-        timeout 300 "$2" "$test"
+        spool=$(mktemp -d)
+        REVENIUM_SPOOL_DIR="$spool" timeout 300 "$2" "$test"
         verdict $? "$1: $test"
+        rm -rf "$spool"
     done
 }
 

@@ -8,6 +8,8 @@ cd "$root/bindings/node"
 # Nothing that a package brings is run at install.
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 
+# What was just built, whatever else lies there.
+export REVENIUM_LIBRARY="${REVENIUM_LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/debug/librevenium.so}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

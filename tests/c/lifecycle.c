@@ -1,4 +1,6 @@
 /* From init to shutdown and back, without a key, and where the log goes. */
+#include <sys/wait.h>
+#include <unistd.h>
 #include "util.h"
 
 static int32_t ask(void) {
@@ -175,6 +177,26 @@ static void shutdown_wakes_whoever_waits(void) {
   pthread_join(frame, NULL);
   CHECK_CODE(reply_code, REVENIUM_E_CANCELLED);
   CHECK_CODE(frame_code, REVENIUM_E_CLOSED);
+}
+
+/* In a child, because this wants a process in which nothing has happened yet. */
+static void a_flush_alone_leaves_the_settings_open(void) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    revenium_state state = {.struct_size = sizeof state};
+    CHECK_CODE(revenium_flush(60000), REVENIUM_OK);
+    CHECK_CODE(revenium_status(&state), REVENIUM_OK);
+    CHECK(state.initialized == 0);
+    CHECK_CODE(revenium_init("{\"max_retries\": 7}", REVENIUM_NTS, NULL), REVENIUM_OK);
+    CHECK_CODE(ask(), REVENIUM_OK);
+    CHECK_CODE(revenium_init("{\"max_retries\": 6}", REVENIUM_NTS, NULL), REVENIUM_E_ALREADY);
+    CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+    _exit(test_end());
+  }
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void init_and_shutdown_again_and_again(void) {
@@ -382,6 +404,7 @@ static void names_and_versions_are_always_there(void) {
 }
 
 int main(void) {
+  RUN(a_flush_alone_leaves_the_settings_open);
   RUN(names_and_versions_are_always_there);
   RUN(a_bad_setting_is_named);
   RUN(the_first_call_starts_the_library);

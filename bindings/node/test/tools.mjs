@@ -1,10 +1,16 @@
 // What the tests share: the sandbox they run beside, and programs run in child processes.
 
 import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export const sandbox = process.env.SANDBOX_URL;
 if (!sandbox) throw new Error('run these tests through tests/node.sh: they need the sandbox');
+
+/** A spool for each process: what one leaves behind, the next would send. tests/with_sandbox.sh removes them. */
+const spools = process.env.REVENIUM_SPOOL_DIR;
+const spool = () => mkdtempSync(`${spools}-`);
+process.env.REVENIUM_SPOOL_DIR = spool();
 
 export const params = (text = 'Hello', more = {}) => ({
   model: 'claude-test-1',
@@ -67,7 +73,7 @@ export function runFile(file, { env = {} } = {}) {
   return collect(spawn(process.execPath, [here(file)], options(env)));
 }
 
-const options = (env) => ({ env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+const options = (env) => ({ env: { ...process.env, REVENIUM_SPOOL_DIR: spool(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
 
 export function collect(child) {
   const texts = { stdout: '', stderr: '' };
