@@ -1,10 +1,11 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
 use crate::delivery::Pushing;
-use crate::engine::{Engine, core};
+use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
 use crate::outcome::{Facts, Outcome, Text, info_json};
+use crate::process::core;
 use crate::provider::{Failure, Head, Prepared, Provider, Reply};
 use crate::queue::Queue;
 use crate::registry::Registry;

@@ -1,17 +1,15 @@
-//! What is alive: the runtime, the registry, settings, metering; start, shutdown, fork.
+//! One run of the library: the runtime, the calls under way, metering; how a call begins and how all of them end.
 
 use crate::call::{self, Call, Job, Unfinished};
 use crate::delivery::spool::Place;
 use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
 use crate::dispatch::Dispatchers;
 use crate::error::{Code, Error, Result};
-use crate::log::Level;
 use crate::meter::{Metadata, Record};
-use crate::os::{self, PerProcess};
+use crate::process::{closed, core, environment, flush_at_exit};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
-use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
-use crate::registry::{Object, Registry};
+use crate::registry::Object;
 use crate::request::{Request, Streaming};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
@@ -19,236 +17,20 @@ use crate::settings::{Settings, SpoolSync};
 use crate::sink::Sink;
 use crate::{http, log};
 use once_cell::sync::OnceCell;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-
-static CORE: PerProcess<Core> = PerProcess::empty();
-
-/// This process's state. A forked child gets one of its own, running with the parent's settings.
-pub fn core() -> &'static Core {
-    CORE.get(|parent| Core::new(parent.and_then(Core::inherited)))
-}
-
-pub struct Core {
-    pub registry: Registry,
-    phase: RwLock<Phase>,
-    /// What a forked child starts from. Append-only, so that it is read without a lock.
-    history: Chapter,
-    subscribers: Mutex<Vec<Weak<Queue>>>,
-    /// Shut down, and every call has reported. Queues look at it.
-    over: Arc<AtomicBool>,
-}
-
-enum Phase {
-    /// Nobody called yet.
-    Fresh,
-    Running(Arc<Engine>),
-    Closed,
-}
-
-/// The settings from some point on; `None`: not running.
-struct Chapter {
-    settings: Option<Arc<Settings>>,
-    next: OnceCell<Box<Chapter>>,
-}
-
-impl Core {
-    fn new(inherited: Option<Arc<Settings>>) -> Core {
-        let engine = inherited.as_ref().and_then(|settings| Engine::new(settings.clone()).ok());
-        Core {
-            registry: Registry::default(),
-            phase: RwLock::new(engine.map_or(Phase::Fresh, |engine| {
-                engine.inits.store(1, Ordering::SeqCst);
-                Phase::Running(engine)
-            })),
-            history: Chapter { settings: inherited, next: OnceCell::new() },
-            subscribers: Mutex::default(),
-            over: Arc::default(),
-        }
-    }
-
-    fn inherited(&self) -> Option<Arc<Settings>> {
-        self.last_chapter().settings.clone()
-    }
-
-    fn last_chapter(&self) -> &Chapter {
-        let mut chapter = &self.history;
-        while let Some(next) = chapter.next.get() {
-            chapter = next;
-        }
-        chapter
-    }
-
-    /// Only under the write lock of `phase`.
-    fn turn_page(&self, settings: Option<Arc<Settings>>) {
-        let _ = self.last_chapter().next.set(Box::new(Chapter { settings, next: OnceCell::new() }));
-    }
-
-    /// The engine, started from the environment if nobody did so before.
-    pub fn engine(&self) -> Result<Arc<Engine>> {
-        match &*self.phase.read() {
-            Phase::Running(engine) => return Ok(engine.clone()),
-            Phase::Closed => return Err(closed()),
-            Phase::Fresh => {}
-        }
-        self.start(None, false)
-    }
-
-    /// The engine, if it runs.
-    pub fn running(&self) -> Option<Arc<Engine>> {
-        match &*self.phase.read() {
-            Phase::Running(engine) => Some(engine.clone()),
-            _ => None,
-        }
-    }
-
-    pub fn is_closed(&self) -> bool {
-        matches!(*self.phase.read(), Phase::Closed)
-    }
-
-    pub fn check_open(&self) -> Result<()> {
-        if self.is_closed() { Err(closed()) } else { Ok(()) }
-    }
-
-    pub fn new_queue(&self) -> Queue {
-        Queue::new(self.over.clone())
-    }
-
-    /// revenium_init().
-    pub fn init(&self, config: Option<&str>) -> Result<()> {
-        self.start(config, true).map(drop)
-    }
-
-    fn start(&self, config: Option<&str>, counted: bool) -> Result<Arc<Engine>> {
-        if config.is_none()
-            && let Some(engine) = self.running()
-        {
-            return self.join(engine, counted);
-        }
-        // Built before the lock is taken: what is logged meanwhile may make the host call us.
-        let (settings, warnings) = Settings::load(config, &environment)?;
-        if let Some(engine) = self.running()
-            && !(counted && self.retire(&engine))
-        {
-            return self.join_with(engine, &settings, counted);
-        }
-        log::set_level(settings.log_level);
-        for warning in warnings {
-            log::warn!("{warning}");
-        }
-        let engine = Engine::new(Arc::new(settings))?;
-        engine.inits.store(u32::from(counted), Ordering::SeqCst);
-        let other = {
-            let mut phase = self.phase.write();
-            match &*phase {
-                Phase::Running(other) => other.clone(),
-                Phase::Closed if !counted => return Err(closed()),
-                _ => {
-                    *phase = Phase::Running(engine.clone());
-                    self.over.store(false, Ordering::Release);
-                    self.turn_page(Some(engine.settings.clone()));
-                    return Ok(engine);
-                }
-            }
-        };
-        self.join_with(other, &engine.settings, counted)
-    }
-
-    /// An engine that only a flush has started makes way: nobody has chosen its settings. False: it is in use.
-    fn retire(&self, engine: &Arc<Engine>) -> bool {
-        {
-            let mut phase = self.phase.write();
-            match &*phase {
-                Phase::Running(running) if Arc::ptr_eq(running, engine) && !engine.is_used() => {}
-                _ => return false,
-            }
-            *phase = Phase::Fresh;
-            self.turn_page(None);
-        }
-        // What it could not send in time lies in the spool, or waits there for its successor.
-        let _ = engine.close(Instant::now(), true);
-        true
-    }
-
-    fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Arc<Engine>> {
-        if *settings != *running.settings {
-            return Err(Error::new(Code::Already, "The library runs already, with other settings."));
-        }
-        self.join(running, counted)
-    }
-
-    fn join(&self, running: Arc<Engine>, counted: bool) -> Result<Arc<Engine>> {
-        if counted {
-            running.inits.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(running)
-    }
-
-    /// revenium_shutdown(): the last one ends everything before `deadline`.
-    pub fn shutdown(&self, deadline: Instant) -> Result<()> {
-        let engine = {
-            let mut phase = self.phase.write();
-            let Phase::Running(engine) = &*phase else { return Err(closed()) };
-            if engine.inits.load(Ordering::SeqCst) > 1 {
-                engine.inits.fetch_sub(1, Ordering::SeqCst);
-                return Ok(());
-            }
-            let engine = engine.clone();
-            *phase = Phase::Closed;
-            self.turn_page(None);
-            engine
-        };
-        let ended = engine.close(deadline, false);
-        {
-            // Unless another thread has started the library afresh.
-            let phase = self.phase.write();
-            self.over.store(matches!(*phase, Phase::Closed), Ordering::Release);
-        }
-        for queue in self.registry.queues() {
-            queue.nudge();
-        }
-        ended
-    }
-
-    /// Also send log lines up to `level`, and reports of failed deliveries, to `queue`.
-    pub fn subscribe(&self, queue: &Arc<Queue>, topics: u32, level: Option<Level>) {
-        queue.subscribe(topics);
-        let listener: Arc<dyn log::Subscriber> = queue.clone();
-        log::subscribe(&listener, level.filter(|_| topics & TOPIC_LOG != 0));
-        let mut subscribers = self.subscribers.lock();
-        subscribers.retain(|weak| weak.strong_count() > 0 && !std::ptr::eq(weak.as_ptr(), Arc::as_ptr(queue)));
-        if topics & TOPIC_METERING != 0 {
-            subscribers.push(Arc::downgrade(queue));
-        }
-    }
-
-    fn tell_subscribers(&self, report: &delivery::Report) {
-        let queues: Vec<_> = self.subscribers.lock().iter().filter_map(Weak::upgrade).collect();
-        for queue in queues {
-            queue.push_notice(FrameKind::Metering, report.http_status.unwrap_or(0).into(), &report.to_json());
-        }
-    }
-}
-
-fn closed() -> Error {
-    Error::new(Code::Closed, "The library was shut down; revenium_init() starts it again.")
-}
-
-/// The process's environment. Not UTF-8 counts as not set.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 /// One run of the library, from start to shutdown.
 pub struct Engine {
     pub settings: Arc<Settings>,
     pub dispatchers: Dispatchers,
     pub counters: Counters,
-    inits: AtomicU32,
+    /// Starts that want a shutdown each.
+    pub inits: AtomicU32,
     messages_url: reqwest::Url,
     bedrock: Arc<Bedrock>,
     metering_url: reqwest::Url,
@@ -289,7 +71,7 @@ pub struct Begin<'a> {
 }
 
 impl Engine {
-    fn new(settings: Arc<Settings>) -> Result<Arc<Engine>> {
+    pub fn new(settings: Arc<Settings>) -> Result<Arc<Engine>> {
         let messages_url = anthropic::messages_url(&settings.anthropic_base_url)?;
         let (metering_url, warning) = delivery::completions_url(&settings.metering_base_url)?;
         if let Some(warning) = warning {
@@ -550,7 +332,7 @@ impl Engine {
     }
 
     /// End every call, flush, stop the threads.
-    fn close(&self, deadline: Instant, exiting: bool) -> Result<()> {
+    pub fn close(&self, deadline: Instant, exiting: bool) -> Result<()> {
         self.live.lock().closing = true;
         self.cancel(|_| true);
         let mut live = self.live.lock();
@@ -580,22 +362,4 @@ impl Engine {
         }
         Err(Error::new(Code::Timeout, text))
     }
-}
-
-/// exit(3) and a return from main flush for `flush_at_exit_ms`, once per process image.
-fn flush_at_exit() {
-    static HOOKED: AtomicBool = AtomicBool::new(false);
-    if !HOOKED.swap(true, Ordering::SeqCst) {
-        os::at_exit(at_exit);
-    }
-}
-
-extern "C" fn at_exit() {
-    // A forked child that never called us has no state of its own, and nothing to flush.
-    let Some(engine) = CORE.peek().and_then(Core::running) else { return };
-    engine.dispatchers.mute();
-    let allowed = Duration::from_millis(engine.settings.flush_at_exit_ms);
-    let closed =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.close(Instant::now() + allowed, true)));
-    drop(closed);
 }

@@ -7,7 +7,7 @@
 //!                   └──→ meter → delivery → Revenium
 //! ```
 //!
-//! `abi` turns C into Rust and back; `engine` owns what is alive; `settings` is the table of what can be set.
+//! `abi` turns C into Rust and back; `process` holds what a process has, `engine` is one run of the library; `settings` is the table of what can be set.
 //! The public interface is `include/revenium.h`; this crate's Rust items are for its own tests and benchmarks.
 
 #![deny(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod os;
 pub mod outcome;
+pub mod process;
 pub mod provider;
 pub mod queue;
 pub mod registry;

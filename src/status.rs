@@ -1,8 +1,9 @@
 //! The state of the library: what revenium_status() and revenium_status_json() tell.
 
 use crate::delivery::{Circuit, Counts, SpoolState};
-use crate::engine::{Engine, core, environment};
+use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
+use crate::process::{core, environment};
 pub use crate::provider::Provider;
 use crate::provider::choice::{Choice, choose};
 use crate::settings::Settings;

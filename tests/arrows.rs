@@ -12,23 +12,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "abi",
         &[
-            "call", "dispatch", "engine", "mailbox", "outcome", "queue", "registry", "request", "scope", "sink",
-            "status", "stream",
+            "call", "dispatch", "engine", "mailbox", "outcome", "process", "queue", "registry", "request", "scope",
+            "sink", "status", "stream",
         ],
     ),
-    ("status", &["delivery", "engine", "provider", "settings"]),
+    ("status", &["delivery", "engine", "process", "provider", "settings"]),
+    ("process", &["delivery", "engine", "queue", "registry", "settings"]),
     (
         "engine",
         &[
-            "call", "delivery", "dispatch", "http", "meter", "provider", "queue", "registry", "request", "scope",
-            "runtime", "settings", "sink",
+            "call", "delivery", "dispatch", "http", "meter", "process", "provider", "registry", "request", "runtime",
+            "scope", "settings", "sink",
         ],
     ),
     (
         "call",
         &[
-            "delivery", "dispatch", "engine", "meter", "outcome", "provider", "queue", "registry", "request", "retry",
-            "sink", "stream",
+            "delivery", "dispatch", "engine", "meter", "outcome", "process", "provider", "queue", "registry",
+            "request", "retry", "sink", "stream",
         ],
     ),
     ("sink", &["call", "dispatch", "mailbox", "outcome", "provider", "queue", "stream"]),

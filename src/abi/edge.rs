@@ -1,9 +1,9 @@
 //! What every export has around it: no panic passes, out parameters are zeroed, pointers become text.
 
-use crate::engine::core;
 use crate::error::{Code, Error, Result};
 use crate::log;
 use crate::outcome::Outcome;
+use crate::process::core;
 use crate::registry::Object;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};

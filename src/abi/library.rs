@@ -2,9 +2,9 @@
 
 use super::edge;
 use super::types::*;
-use crate::engine::core;
 use crate::error::Code;
 use crate::outcome::Outcome;
+use crate::process::core;
 use crate::registry::Object;
 use crate::status::{Metering, Provider, status, would_meter};
 use std::ffi::c_char;

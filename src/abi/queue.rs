@@ -2,9 +2,9 @@
 
 use super::edge;
 use super::types::*;
-use crate::engine::core;
 use crate::error::{Code, Error};
 use crate::log::Level;
+use crate::process::core;
 use crate::queue::{Read, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::Object;
 use std::os::fd::IntoRawFd;

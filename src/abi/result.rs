@@ -2,9 +2,9 @@
 
 use super::edge;
 use super::types::*;
-use crate::engine::core;
 use crate::error::{Code, Error, Result};
 use crate::outcome::{Outcome, Text};
+use crate::process::core;
 use crate::registry::Object;
 use std::ffi::c_char;
 use std::ptr;

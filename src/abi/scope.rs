@@ -2,8 +2,8 @@
 
 use super::edge;
 use super::types::*;
-use crate::engine::core;
 use crate::error::{Code, Error, Result};
+use crate::process::core;
 use crate::registry::Object;
 use crate::scope::{self, Scope};
 use std::ffi::c_char;

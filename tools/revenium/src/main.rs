@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::prelude::*;
-use revenium::engine::environment;
+use revenium::process::environment;
 use revenium::settings::Settings;
 
 const HELP: &str = "\

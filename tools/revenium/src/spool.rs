@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use revenium::delivery::spool::{Found, Look, Place, Row, delete, fingerprint, hand_over, look};
 use revenium::delivery::{Destination, completions_url};
-use revenium::engine::{core, environment};
 use revenium::log::redact;
+use revenium::process::{core, environment};
 use revenium::settings::Settings;
 use serde_json::{Value, json};
 
