@@ -204,7 +204,7 @@ pub(super) static TABLE: &[Setting] = &[
     // Calls.
     number("timeout_ms", 0..=DAY, "0", |s, v| s.timeout_ms = v, "Most time for one call with its retries. 0: no limit."),
     number("connect_timeout_ms", 1..=HOUR, "5000", |s, v| s.connect_timeout_ms = v, "Most time to connect to the provider, TLS included."),
-    number("read_timeout_ms", 1..=DAY, "600000", |s, v| s.read_timeout_ms = v, "Longest silence of the provider before a call fails."),
+    number("read_timeout_ms", 1..=DAY, "600000", |s, v| s.read_timeout_ms = v, "Longest silence of the provider, and longest time that nobody takes the events of a stream, before a call fails."),
     number("max_retries", 0..=10, "2", |s, v| s.max_retries = v as u32, "Attempts after the first, on connection errors and on 408, 409, 429 and 5xx."),
     number("max_retry_after_ms", 0..=DAY, "60000", |s, v| s.max_retry_after_ms = v,
         "Longest wait the provider may ask for; beyond it the error is returned at once."),
