@@ -23,6 +23,9 @@ use tokio::sync::Notify;
 /// How long the tail of a finished stream may take before its connection is given up instead of reused.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Room for more than this is made as the bytes come, whatever the provider announces.
+const LARGE_REPLY: u64 = 1 << 20;
+
 /// Turns of the scheduler until a lone record is on the wire: the sender's, its connection's, one to spare.
 const LEAVE_FIRST: usize = 3;
 
@@ -353,7 +356,8 @@ fn silent(silence: Duration) -> Error {
 }
 
 async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arrived> {
-    let mut body = Vec::new();
+    // Room for the NUL that C gets behind it, too.
+    let mut body = Vec::with_capacity(reply.body.length().map_or(0, |length| length.min(LARGE_REPLY) as usize + 1));
     while let Some(chunk) = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))?? {
         if body.len() + chunk.len() > limit {
             return Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."));

@@ -32,6 +32,7 @@ pub struct Engine {
     /// Starts that want a shutdown each.
     pub inits: AtomicU32,
     messages_url: reqwest::Url,
+    anthropic: OnceCell<anthropic::Endpoint>,
     bedrock: Arc<Bedrock>,
     metering_url: reqwest::Url,
     /// Environment and settings: under every scope and call.
@@ -84,6 +85,7 @@ impl Engine {
             counters: Counters::default(),
             inits: AtomicU32::new(0),
             messages_url,
+            anthropic: OnceCell::new(),
             bedrock: Arc::new(Bedrock::new(settings.clone())),
             metering_url,
             base_metadata,
@@ -169,12 +171,14 @@ impl Engine {
             return bedrock::Prepared::new(&self.bedrock, request, choice.outright, &environment)
                 .map(Prepared::Bedrock);
         }
-        let url = match &choices.base_url {
-            Some(base) => &anthropic::messages_url(base)?,
-            None => &self.messages_url,
-        };
+        self.prepare_anthropic(choices.base_url.as_deref(), request).map(Prepared::Anthropic)
+    }
+
+    fn prepare_anthropic(&self, base: Option<&str>, request: &Request) -> Result<anthropic::Prepared> {
+        let endpoint =
+            self.anthropic.get_or_try_init(|| anthropic::Endpoint::new(&self.settings, self.messages_url.clone()))?;
         let credential = self.settings.anthropic_credential(&environment);
-        anthropic::Prepared::new(&self.settings, url, credential, request).map(Prepared::Anthropic)
+        anthropic::Prepared::new(endpoint, base, &self.settings, credential, request)
     }
 
     /// The same request for Anthropic itself, after Bedrock could not answer it. `None`: it cannot or must not go there.
@@ -183,13 +187,9 @@ impl Engine {
             return None;
         }
         let direct = bedrock::for_direct(&request.body)?;
-        let url = match choice::is_aws(&self.settings.anthropic_base_url) {
-            true => &anthropic::messages_url(anthropic::DEFAULT_BASE_URL).ok()?,
-            false => &self.messages_url,
-        };
-        let credential = self.settings.anthropic_credential(&environment);
+        let at_aws = choice::is_aws(&self.settings.anthropic_base_url);
         // Without a credential this fails, and there is no other way.
-        let prepared = anthropic::Prepared::new(&self.settings, url, credential, request).ok()?;
+        let prepared = self.prepare_anthropic(at_aws.then_some(anthropic::DEFAULT_BASE_URL), request).ok()?;
         Some(Prepared::Anthropic(prepared.with(direct.body, &direct.betas)))
     }
 

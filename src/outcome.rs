@@ -14,6 +14,8 @@ pub struct Text(Box<[u8]>);
 impl Text {
     pub fn new(text: impl Into<Vec<u8>>) -> Text {
         let mut bytes = text.into();
+        // Not more than that: the box would be moved once more to lose it.
+        bytes.reserve_exact(1);
         bytes.push(0);
         Text(bytes.into_boxed_slice())
     }

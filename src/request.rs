@@ -65,7 +65,7 @@ impl Request {
         let wants_stream = streaming == Streaming::Always || find("stream").is_some_and(|value| value.get() == "true");
         let streamed = wants_stream || (choices.timeout.is_none() && takes_long(find("model"), find("max_tokens")));
         let body = rewritten(text, &members, streamed);
-        let facts = RequestFacts::of(&body);
+        let facts = RequestFacts::of(members.iter().map(|member| (&*member.name, member.value)));
         Ok(Request { body, streamed, wants_stream, facts, metadata, choices })
     }
 }

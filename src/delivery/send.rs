@@ -3,12 +3,15 @@
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Response};
 
 use super::counts::Reason;
 use super::{Destination, Outgoing, retry};
 use crate::error::Code;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// An answer's body is read to reuse the connection; beyond these limits a new connection is cheaper.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -66,8 +69,8 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header(ACCEPT, HeaderValue::from_static("application/json"))
         .header(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))))
-        .header("x-api-key", key)
-        .header("idempotency-key", record.idempotency_key.as_str())
+        .header(API_KEY, key)
+        .header(IDEMPOTENCY_KEY, record.idempotency_key.as_str())
         .body(record.body.clone())
         .build();
     let Ok(request) = request else {

@@ -192,6 +192,7 @@ fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
 #[cfg(test)]
 mod tests {
     use super::super::metadata::tests::any_object;
+    use super::super::request::tests::facts_of;
     use super::super::{Metadata, RequestFacts, Times};
     use super::*;
     use crate::error::{Code, Error, HttpError};
@@ -362,10 +363,10 @@ mod tests {
 
     #[test]
     fn the_request_shows() {
-        let body = br#"{"model":"m","temperature":0.30,"service_tier":"auto","tools":[{"name":"t"}],
+        let body = r#"{"model":"m","temperature":0.30,"service_tier":"auto","tools":[{"name":"t"}],
             "messages":[{"role":"user","content":[{"type":"image"}]}]}"#;
         let told = r#"{"temperature":0.9,"requestedServiceTier":"x","actual_service_tier":"y"}"#;
-        let sample = Sample { request: RequestFacts::of(body), ..Sample::told(told) };
+        let sample = Sample { request: facts_of(body), ..Sample::told(told) };
         assert_has(
             &sample.main(),
             json!({

@@ -19,18 +19,20 @@ pub struct RequestFacts {
 }
 
 impl RequestFacts {
-    /// The facts of a Messages API body, a JSON object. Members of another type than the API's say nothing.
-    pub fn of(body: &[u8]) -> RequestFacts {
+    /// The facts of a Messages API body, by its members. Of several with one name the last counts; those of another
+    /// type than the API's say nothing.
+    pub fn of<'a>(members: impl IntoIterator<Item = (&'a str, &'a RawValue)>) -> RequestFacts {
         let mut facts = RequestFacts::default();
-        let Ok(body) = std::str::from_utf8(body) else { return facts };
-        json::members(body, |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
-            Some("model") => facts.model = text(value).unwrap_or_default(),
-            Some("messages") => facts.has_vision = has_vision(value),
-            Some("tools") => (facts.has_tools, facts.advisor_model) = tools(value),
-            Some("temperature") => facts.temperature = number(value),
-            Some("service_tier") => facts.service_tier = text(value),
-            _ => {}
-        });
+        for (name, value) in members {
+            match name {
+                "model" => facts.model = text(value).unwrap_or_default(),
+                "messages" => facts.has_vision = has_vision(value),
+                "tools" => (facts.has_tools, facts.advisor_model) = tools(value),
+                "temperature" => facts.temperature = number(value),
+                "service_tier" => facts.service_tier = text(value),
+                _ => {}
+            }
+        }
         facts
     }
 }
@@ -105,13 +107,20 @@ fn is(value: &RawValue, expected: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The facts of a body as text; of what is no JSON object, none.
+    pub fn facts_of(body: &str) -> RequestFacts {
+        let mut members = Vec::new();
+        json::members(body, |name, value| members.extend(json::text(name).map(|name| (name.text.into_owned(), value))));
+        RequestFacts::of(members.iter().map(|(name, value)| (&**name, *value)))
+    }
 
     #[test]
     fn reads_what_the_record_needs() {
-        let facts = RequestFacts::of(
-            br#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto",
+        let facts = facts_of(
+            r#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto",
                 "messages":[{"role":"user","content":"an \"image\" in words"}],
                 "tools":[{"name":"t","input_schema":{}},{"type":"advisor_20260301","model":"claude-opus-4-6"}]}"#,
         );
@@ -127,12 +136,11 @@ mod tests {
         let odd = r#"{"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,"messages":{"image":"image"}}"#;
         let more = r#"{"\ud800":1,"model":"a","model":"b","temperature":1e999,"tools":[],"messages":[1,"image",[]]}"#;
         for (body, model) in [(odd, ""), (more, "b"), ("[]", ""), ("", ""), ("{", "")] {
-            let facts = RequestFacts::of(body.as_bytes());
+            let facts = facts_of(body);
             assert_eq!(facts.model, model, "{body}");
             assert!(!facts.has_tools && !facts.has_vision && facts.temperature.is_none(), "{body}");
             assert!(facts.service_tier.is_none() && facts.advisor_model.is_none(), "{body}");
         }
-        assert_eq!(RequestFacts::of(b"\xff{}").model, "");
     }
 
     #[test]
@@ -148,9 +156,9 @@ mod tests {
             (r#"{"type":"image"}"#, false),
         ] {
             let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}},{{"content":{content}}}]}}"#);
-            assert_eq!(RequestFacts::of(body.as_bytes()).has_vision, expected, "{content}");
+            assert_eq!(facts_of(&body).has_vision, expected, "{content}");
         }
-        let system = br#"{"system":[{"type":"image"}],"messages":[{"content":"x"}]}"#;
-        assert!(!RequestFacts::of(system).has_vision);
+        let system = r#"{"system":[{"type":"image"}],"messages":[{"content":"x"}]}"#;
+        assert!(!facts_of(system).has_vision);
     }
 }

@@ -17,16 +17,42 @@ use std::time::Duration;
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Gateways log it; the official SDKs send it too.
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 /// An error body is read this far.
 const MAX_ERROR_BYTES: usize = 1 << 20;
 
+/// What the requests of one run have in common.
+pub struct Endpoint {
+    url: Url,
+    /// All but the credential, for which there is room.
+    headers: HeaderMap,
+}
+
+impl Endpoint {
+    pub fn new(settings: &Settings, url: Url) -> Result<Endpoint> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(API_KEY, HeaderValue::from_static(""));
+        headers.insert(RETRY_COUNT, HeaderValue::from_static("0"));
+        headers.insert(VERSION, value(&settings.anthropic_version, "anthropic_version")?);
+        if !settings.anthropic_beta.is_empty() {
+            headers.insert(BETA, value(&settings.anthropic_beta.join(","), "anthropic_beta")?);
+        }
+        Ok(Endpoint { url, headers })
+    }
+}
+
 /// A request ready to be sent, any number of times, with the same bytes.
 pub struct Prepared {
     url: Url,
     headers: HeaderMap,
+    /// The caller tries again by himself and has his own count of it.
+    counts_himself: bool,
     body: Bytes,
 }
 
@@ -43,36 +69,41 @@ pub fn messages_url(base: &str) -> Result<Url> {
 }
 
 impl Prepared {
-    /// Fails with E_CONFIG when there is no credential; nothing is sent then.
-    pub fn new(settings: &Settings, url: &Url, credential: Option<Credential>, request: &Request) -> Result<Prepared> {
+    /// `base`: where this call goes instead. Fails with E_CONFIG when there is no credential; nothing is sent then.
+    pub fn new(
+        endpoint: &Endpoint,
+        base: Option<&str>,
+        settings: &Settings,
+        credential: Option<Credential>,
+        request: &Request,
+    ) -> Result<Prepared> {
         let choices = &request.choices;
-        let mut headers = HeaderMap::with_capacity(16);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))));
+        let url = base.map_or_else(|| Ok(endpoint.url.clone()), messages_url)?;
+        let mut headers = endpoint.headers.clone();
         if request.streamed {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        headers.insert("anthropic-version", value(&settings.anthropic_version, "anthropic_version")?);
-        if !settings.anthropic_beta.is_empty() {
-            headers.insert(BETA, value(&settings.anthropic_beta.join(","), "anthropic_beta")?);
-        }
         authenticate(&mut headers, settings, credential, choices)?;
+        let mut counts_himself = false;
         for (name, text) in &settings.anthropic_custom_headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             let name =
                 name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;
             replaces_credential(&name, &mut headers);
+            counts_himself |= name == RETRY_COUNT;
             headers.insert(name, value(text.expose(), "anthropic_custom_headers")?);
         }
-        for (name, _) in choices.headers.iter().filter(|(_, value)| value.is_some()) {
-            replaces_credential(name, &mut headers);
+        for (name, value) in &choices.headers {
+            if value.is_some() {
+                replaces_credential(name, &mut headers);
+            }
+            counts_himself |= *name == RETRY_COUNT;
         }
         choices.apply_headers(&mut headers);
         if !headers.contains_key(API_KEY) && !headers.contains_key(AUTHORIZATION) {
             return Err(Error::new(Code::Config, "No Anthropic key: set ANTHROPIC_API_KEY or anthropic_api_key."));
         }
-        Ok(Prepared { url: url.clone(), headers, body: request.body.clone() })
+        Ok(Prepared { url, headers, counts_himself, body: request.body.clone() })
     }
 
     /// The same with another body and further beta features.
@@ -92,10 +123,11 @@ impl Prepared {
     pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> std::result::Result<Reply, Failure> {
         let mut request = reqwest::Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
-        // A caller who tries again by himself has his own count.
-        request.headers_mut().entry(RETRY_COUNT).or_insert(attempt.into());
+        if attempt > 0 && !self.counts_himself {
+            request.headers_mut().insert(RETRY_COUNT, attempt.into());
+        }
         *request.body_mut() = Some(self.body.clone().into());
-        let response = match tokio::time::timeout(silence, client.execute(request)).await {
+        let mut response = match tokio::time::timeout(silence, client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => return Err(self.not_sent(&fault)),
             Err(_) => {
@@ -103,7 +135,7 @@ impl Prepared {
                 return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
             }
         };
-        let head = Arc::new(head_of(&response));
+        let head = Arc::new(head_of(&mut response));
         if response.status().is_success() {
             return Ok(Reply { head, body: Body::Http(response) });
         }
@@ -136,8 +168,14 @@ fn authenticate(
         (Some(key), _) => key_header(settings, key),
         (None, Some(Credential::ApiKey(key))) => key_header(settings, key.expose()),
         (None, Some(Credential::AuthToken(token))) => (AUTHORIZATION, format!("Bearer {}", token.expose())),
-        (None, None) => return Ok(()),
+        (None, None) => {
+            headers.remove(API_KEY);
+            return Ok(());
+        }
     };
+    if name != API_KEY {
+        headers.remove(API_KEY);
+    }
     let mut value = value(&text, "The Anthropic key")?;
     value.set_sensitive(true);
     headers.insert(name, value);
@@ -164,8 +202,9 @@ fn value(text: &str, what: &str) -> Result<HeaderValue> {
         .map_err(|_| Error::new(Code::Config, format!("{what} holds characters that no header may.")))
 }
 
-fn head_of(response: &reqwest::Response) -> Head {
-    let headers = response.headers().clone();
+/// Takes the headers out of `response`: nobody looks for them there again.
+fn head_of(response: &mut reqwest::Response) -> Head {
+    let headers = std::mem::take(response.headers_mut());
     let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     Head { provider: Provider::Anthropic, status: response.status().as_u16(), headers, request_id }
 }

@@ -75,6 +75,10 @@ pub fn has_anthropic_credential(settings: &Settings, env: Environment<'_>) -> bo
 
 /// Whether the host of `base` is AWS's.
 pub fn is_aws(base: &str) -> bool {
+    // Asked for every call, and reading a URL costs far more than this look.
+    if !base.as_bytes().windows(9).any(|part| part.eq_ignore_ascii_case(b"amazonaws")) {
+        return false;
+    }
     let url = Url::parse(base.trim()).ok();
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     let host = host.trim_end_matches('.');

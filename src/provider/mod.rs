@@ -130,6 +130,14 @@ impl Body {
         }
     }
 
+    /// How many bytes are still to come, where the provider said so.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Body::Http(response) => response.content_length(),
+            Body::Bedrock(_) => None,
+        }
+    }
+
     /// How the bytes of a stream are cut into events.
     pub fn framing(&self) -> Framing {
         match self {
