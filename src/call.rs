@@ -6,17 +6,21 @@ use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
 use crate::outcome::{Facts, Outcome, Text, info_json};
 use crate::process::core;
-use crate::provider::{Failure, Head, Prepared, Provider, Reply};
+use crate::provider::{Body, Failure, Head, Prepared, Provider, Reply};
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::retry;
-use crate::sink::Sink;
+use crate::sink::{Bell, Sink};
 use crate::stream::{Batch, Reader, Summary};
 use crate::{dispatch, log};
+use bytes::Bytes;
 use once_cell::sync::OnceCell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
@@ -25,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// Room for more than this is made as the bytes come, whatever the provider announces.
 const LARGE_REPLY: u64 = 1 << 20;
+
+/// A stream's reader is told of so many bytes at the latest, however fast more come.
+const MAX_UNTOLD: usize = 64 << 10;
 
 /// Turns of the scheduler until a lone record is on the wire: the sender's, its connection's, one to spare.
 const LEAVE_FIRST: usize = 3;
@@ -186,12 +193,11 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    fn report(&self, outcome: Outcome) {
+    fn report(&self, outcome: Outcome) -> Option<Bell<'_>> {
         let outcome = Arc::new(outcome);
-        if self.call.outcome.set(outcome.clone()).is_ok() {
-            self.engine.ended(outcome.code);
-            self.call.sink.result(&self.call, outcome);
-        }
+        self.call.outcome.set(outcome.clone()).ok()?;
+        self.engine.ended(outcome.code);
+        Some(self.call.sink.result(&self.call, outcome))
     }
 }
 
@@ -203,7 +209,7 @@ impl Drop for Unfinished {
             } else {
                 (Code::Cancelled, "The library was shut down.")
             };
-            self.report(Outcome::error(&Error::new(code, text)));
+            drop(self.report(Outcome::error(&Error::new(code, text))));
         }
     }
 }
@@ -238,7 +244,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
     if let Some(pushing) = pushing {
         if engine.counters.in_flight.load(Ordering::Relaxed) > 1 {
             // Calls that end at the same time share a commit.
-            tokio::task::yield_now().await;
+            turn().await;
         }
         engine.delivered(pushing).await;
     }
@@ -253,10 +259,27 @@ pub async fn run(unfinished: Unfinished, job: Job) {
     if job.metered && engine.records_pending() <= 1 {
         // Nothing else is to be sent: let the record out first. It costs the call a turn or two of the scheduler.
         for _ in 0..LEAVE_FIRST {
-            tokio::task::yield_now().await;
+            turn().await;
         }
     }
-    unfinished.report(outcome);
+    let bell = unfinished.report(outcome);
+    if call.sink.is_shared() {
+        turn().await;
+    }
+    drop(bell);
+}
+
+/// Let everything that is ready have its turn. (Tokio's `yield_now` asks the kernel for news besides.)
+async fn turn() {
+    let mut had = false;
+    poll_fn(|cx| match std::mem::replace(&mut had, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// A reply that came whole, or one that is put together in the progress's reader.
@@ -272,13 +295,13 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
     if !job.request.streamed {
         return whole(reply, silence, limit).await;
     }
-    call.sink.head(call, &reply.head)?;
+    let bell = call.sink.head(call, &reply.head)?;
     if is_json(&reply.head) {
         log::warn!("the provider answered a streamed request with one JSON document; there are no events for it");
         return whole(reply, silence, limit).await;
     }
     let reader = progress.reader.insert(Reader::new(reply.body.framing(), limit));
-    stream(engine, call, reply, reader, &mut progress.first_token, progress.clock).await
+    stream(engine, call, reply, reader, &mut progress.first_token, progress.clock, bell).await
 }
 
 /// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
@@ -384,16 +407,19 @@ async fn stream(
     reader: &mut Reader,
     first_token: &mut Option<Duration>,
     clock: Instant,
+    mut bell: Option<Bell<'_>>,
 ) -> Result<Arrived> {
     let silence = engine.silence();
     let wants_events = call.sink.wants_events();
+    let mut untold = 0;
     loop {
-        if wants_events {
+        if wants_events && !call.sink.has_room() {
+            drop(bell.take());
             // A reader that is gone must not hold its connection for ever.
             let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", silence.as_secs()));
             tokio::time::timeout(silence, call.sink.room()).await.map_err(unread)?;
         }
-        let chunk = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))??;
+        let chunk = next(&mut reply.body, &mut bell, silence).await?;
         let mut batch = Batch::new();
         let read = match &chunk {
             Some(bytes) => reader.push(bytes, &mut batch),
@@ -403,7 +429,12 @@ async fn stream(
             *first_token = Some(clock.elapsed());
         }
         if wants_events && !batch.is_empty() {
+            untold = if bell.is_some() { untold + batch.bytes() } else { batch.bytes() };
             call.sink.events(call, batch)?;
+            bell.get_or_insert_with(|| Bell::of(call));
+            if untold >= MAX_UNTOLD {
+                drop(bell.take());
+            }
         }
         let over = read.is_err() || reader.is_complete();
         if over && chunk.is_some() {
@@ -415,6 +446,19 @@ async fn stream(
             return Ok(Arrived::Streamed);
         }
     }
+}
+
+/// The next bytes of a stream. A reader that has something to read is told when nothing more is at hand.
+async fn next(body: &mut Body, bell: &mut Option<Bell<'_>>, silence: Duration) -> Result<Option<Bytes>> {
+    let mut next = pin!(body.next());
+    if bell.is_some() {
+        turn().await;
+        if let Poll::Ready(chunk) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+            return chunk;
+        }
+        drop(bell.take());
+    }
+    tokio::time::timeout(silence, next).await.map_err(|_| silent(silence))?
 }
 
 /// Read a finished stream to its end, so that its connection can serve again.

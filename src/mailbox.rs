@@ -29,27 +29,35 @@ pub enum Mail {
 }
 
 impl Mailbox {
+    pub fn has_room(&self) -> bool {
+        self.state.lock().unread < MAX_UNREAD
+    }
+
     /// Wait until the reader has caught up.
     pub async fn room(&self) {
         loop {
             let room = self.room.notified();
-            if self.state.lock().unread < MAX_UNREAD {
+            if self.has_room() {
                 return;
             }
             room.await;
         }
     }
 
+    /// To be followed by [`Mailbox::ring`].
     pub fn put_events(&self, batch: Batch) {
         let mut state = self.state.lock();
         state.unread += batch.bytes();
         state.batches.push_back(batch);
-        drop(state);
-        self.arrived.notify_one();
     }
 
+    /// To be followed by [`Mailbox::ring`].
     pub fn put_result(&self, outcome: Arc<Outcome>) {
         self.state.lock().outcome = Some(outcome);
+    }
+
+    /// Wake the reader that waits.
+    pub fn ring(&self) {
         self.arrived.notify_one();
     }
 

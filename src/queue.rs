@@ -60,11 +60,15 @@ pub struct Flow {
 }
 
 impl Flow {
+    pub fn has_room(&self) -> bool {
+        self.unread.load(Ordering::Acquire) < MAX_UNREAD
+    }
+
     /// Wait until the reader has caught up.
     pub async fn room(&self) {
         loop {
             let room = self.room.notified();
-            if self.unread.load(Ordering::Acquire) < MAX_UNREAD {
+            if self.has_room() {
                 return;
             }
             room.await;
@@ -120,7 +124,7 @@ impl Queue {
         Queue { over, ..Queue::default() }
     }
 
-    /// The events of one network read.
+    /// The events of one network read. To be followed by [`Queue::ring`], as all that is pushed.
     pub fn push_events(&self, batch: &Batch, call: u64, tag: u64, flow: &Arc<Flow>) -> Result<()> {
         let mut bytes = Vec::with_capacity(batch.bytes() + batch.len() * (HEADER + 8));
         for event in batch.iter() {
@@ -159,6 +163,7 @@ impl Queue {
         let mut bytes = Vec::new();
         if encode(&mut bytes, kind, code, 0, 0, body.as_bytes()).is_ok() {
             self.push(Chunk { bytes, read: 0, flow: None }, true);
+            self.ring();
         }
     }
 
@@ -175,6 +180,14 @@ impl Queue {
             state.notices += 1;
         }
         state.chunks.push_back(chunk);
+    }
+
+    /// Wake a reader, unless one has come by himself.
+    pub fn ring(&self) {
+        let mut state = self.state.lock();
+        if state.chunks.is_empty() {
+            return;
+        }
         if !state.signalled && !state.wakes.is_empty() {
             state.signalled = true;
             // A full socket is readable already; one whose reader is gone is dropped.
@@ -376,10 +389,12 @@ mod tests {
         for _ in 0..3 {
             for _ in 0..5 {
                 queue.push_head(200, "{}", 1, 2).unwrap();
+                queue.ring();
             }
             assert_eq!(wake.read(&mut buffer).unwrap(), 1);
             while queue.read(&mut buffer, Some(Instant::now())).unwrap() != Read::Empty {}
-            assert_eq!(wake.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            queue.ring();
+            assert_eq!(wake.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock, "all was read");
         }
     }
 

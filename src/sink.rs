@@ -35,6 +35,14 @@ impl Sink {
         }
     }
 
+    pub fn has_room(&self) -> bool {
+        match self {
+            Sink::Caller { mailbox, .. } => mailbox.has_room(),
+            Sink::Callbacks(callbacks) => callbacks.mailbox.has_room(),
+            Sink::Queue { flow, .. } => flow.has_room(),
+        }
+    }
+
     /// Wait until the reader has room for more: the network is not read meanwhile.
     pub async fn room(&self) {
         match self {
@@ -44,42 +52,68 @@ impl Sink {
         }
     }
 
-    pub fn head(&self, call: &Call, head: &Head) -> Result<()> {
-        let Sink::Queue { queue, tag, .. } = self else { return Ok(()) };
+    /// For those who want it: the reply's head, before anything else.
+    pub fn head<'a>(&self, call: &'a Arc<Call>, head: &Head) -> Result<Option<Bell<'a>>> {
+        let Sink::Queue { queue, tag, .. } = self else { return Ok(None) };
         let body = json!({
             "http_status": head.status,
             "headers": head.headers_json(),
             "provider": head.provider.name(),
         });
-        queue.push_head(head.status, &body.to_string(), call.number, *tag)
+        queue.push_head(head.status, &body.to_string(), call.number, *tag)?;
+        Ok(Some(Bell::of(call)))
     }
 
+    /// To be followed by a [`Bell`].
     pub fn events(&self, call: &Arc<Call>, batch: Batch) -> Result<()> {
         match self {
             Sink::Caller { mailbox, .. } => mailbox.put_events(batch),
-            Sink::Callbacks(callbacks) => {
-                callbacks.mailbox.put_events(batch);
-                call.schedule();
-            }
+            Sink::Callbacks(callbacks) => callbacks.mailbox.put_events(batch),
             Sink::Queue { queue, tag, flow } => queue.push_events(&batch, call.number, *tag, flow)?,
         }
         Ok(())
     }
 
-    pub fn result(&self, call: &Arc<Call>, outcome: Arc<Outcome>) {
+    pub fn result<'a>(&self, call: &'a Arc<Call>, outcome: Arc<Outcome>) -> Bell<'a> {
         match self {
-            Sink::Caller { mailbox, .. } => {
-                mailbox.put_result(outcome);
-                call.reported();
-            }
-            Sink::Callbacks(callbacks) => {
-                callbacks.mailbox.put_result(outcome);
-                call.schedule();
-            }
-            Sink::Queue { queue, tag, .. } => {
-                queue.push_result(&outcome, call.number, *tag);
-                call.reported();
-            }
+            Sink::Caller { mailbox, .. } => mailbox.put_result(outcome),
+            Sink::Callbacks(callbacks) => callbacks.mailbox.put_result(outcome),
+            Sink::Queue { queue, tag, .. } => queue.push_result(&outcome, call.number, *tag),
         }
+        if !matches!(self, Sink::Callbacks(_)) {
+            call.reported();
+        }
+        Bell::of(call)
+    }
+
+    /// Whether one thread reads for many calls, so that it may as well be woken once for several.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Sink::Caller { .. })
+    }
+
+    fn ring(&self, call: &Arc<Call>) {
+        match self {
+            Sink::Caller { mailbox, .. } => mailbox.ring(),
+            Sink::Callbacks(_) => call.schedule(),
+            Sink::Queue { queue, .. } => queue.ring(),
+        }
+    }
+}
+
+/// Something lies there of which the reader was not told yet. Dropping this wakes him, however it comes to that.
+///
+/// A wake is dearer than all else about an event: who can, keeps the bell until everything that came together is there.
+#[must_use = "dropped at once, it wakes the reader at once"]
+pub struct Bell<'a>(&'a Arc<Call>);
+
+impl<'a> Bell<'a> {
+    pub fn of(call: &'a Arc<Call>) -> Bell<'a> {
+        Bell(call)
+    }
+}
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        self.0.sink.ring(self.0);
     }
 }
