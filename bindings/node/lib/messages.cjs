@@ -52,8 +52,6 @@ class Messages {
       if (options.signal?.aborted) return;
       call = begin(text, layer, [forget], {
         // A long reply is streamed underneath; only the whole of it counts here.
-        head() {},
-        event() {},
         result(ended) {
           forget();
           if (ended.code === CODE.OK) resolve(ended);
@@ -94,8 +92,8 @@ class Messages {
           clearTimeout(timer);
           resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });
         },
-        event(kind, event) {
-          if (kind !== PING) inbox.push(event);
+        events(kinds, texts) {
+          inbox.push(texts.filter((_, at) => kinds[at] !== PING));
         },
         result(ended) {
           for (const forget of forgets) forget();
