@@ -184,6 +184,7 @@ function result(call, code, body) {
     code,
     body,
     info: native.result_info(call.handle, null),
+    requestId: native.result_request_id(call.handle, null),
     message: code === CODE.OK ? '' : native.result_message(call.handle, null),
   };
   native.release(call.handle);
