@@ -40,17 +40,15 @@ class Anthropic {
     return new this.constructor({ ...rest, ...kept, ...options });
   }
 
-  /** What calls need of this client. A key may come from a function, which is asked for each call. */
-  async resolved() {
-    const { baseURL, authToken, timeout, maxRetries, provider, defaultHeaders } = this;
-    return { apiKey: await key(this.#apiKey), baseURL, authToken, timeout, maxRetries, provider, defaultHeaders };
+  /** The key for one call, or a promise of it: a function is asked for each call. */
+  keyForCall() {
+    return typeof this.#apiKey === 'function' ? made(this.#apiKey) : this.#apiKey;
   }
 }
 
-async function key(apiKey) {
-  if (typeof apiKey !== 'function') return apiKey;
-  const made = await apiKey();
-  if (typeof made === 'string' && made !== '') return made;
+async function made(apiKey) {
+  const key = await apiKey();
+  if (typeof key === 'string' && key !== '') return key;
   throw new AnthropicError('The `apiKey` function must return a non-empty string.');
 }
 

@@ -19,7 +19,10 @@ const HEADER = 32;
 /** Run things outside any request's asynchronous context, which would else live as long as they do. */
 const outside = AsyncLocalStorage.snapshot();
 
-/** A call under way. `handler` has `head(text)`, `event(kind, text)` and `result(ended)`, the last one exactly once. */
+/**
+ * A call under way. `handler` has `result(ended)`, called exactly once, and if it wants what comes before,
+ * `head(text)` and `events(kinds, texts)`.
+ */
 class Call {
   constructor(tag, handler) {
     this.tag = tag;
@@ -90,10 +93,12 @@ function openQueue() {
   const handle = taken();
   const fd = new Int32Array(1);
   check(native.queue_wake_fd(handle, fd));
-  const socket = new net.Socket({ fd: fd[0], readable: true, writable: false });
+  // What it reads says nothing, and always lands in the same few bytes.
+  const onread = { buffer: Buffer.alloc(64), callback: drain };
+  const socket = new net.Socket({ fd: fd[0], readable: true, writable: false, onread });
   // Its end tells nothing that the frames do not tell.
   socket.on('error', () => {});
-  socket.on('data', drain);
+  socket.resume();
   // An idle library never keeps the process alive; calls under way do.
   socket.unref();
   // A worker that ends takes its calls with it. (The library itself ends with the process.)
@@ -104,7 +109,7 @@ function openQueue() {
 /** A buffer and the same bytes as words: frames are in host byte order. */
 function room(size) {
   const memory = new ArrayBuffer(size);
-  return { bytes: Buffer.from(memory), words: new Uint32Array(memory), numbers: new BigUint64Array(memory) };
+  return { bytes: Buffer.from(memory), words: new Uint32Array(memory) };
 }
 
 function drain() {
@@ -125,14 +130,15 @@ function drain() {
 
 /** Give each frame in the first `used` bytes of the buffer to its call. */
 function deliver(used) {
-  const { bytes, words, numbers } = queue;
-  for (let at = 0; at < used; at += words[at / 4]) {
-    const text = bytes.toString('utf8', at + HEADER, at + HEADER + words[at / 4 + 1]);
-    const frame = words[at / 4 + 6];
-    const code = words[at / 4 + 7] | 0;
+  for (let at = 0; at < used; ) {
+    const first = at;
+    const frame = frameAt(first);
+    // The events of one call that lie together are handed over together: one by one they would cost it more.
+    do at += sizeAt(at);
+    while (frame === FRAME.EVENT && at < used && frameAt(at) === frame && tagAt(at) === tagAt(first));
     try {
-      if (frame === FRAME.LOG || frame === FRAME.METERING) notify(frame, code, text);
-      else report(Number(numbers[at / 8 + 2]), frame, code, text);
+      if (frame === FRAME.LOG || frame === FRAME.METERING) notify(frame, codeAt(first), textAt(first));
+      else report(frame, first, at);
     } catch (error) {
       // A listener's mistake is its own; the frames behind this one are others'.
       queueMicrotask(() => {
@@ -141,23 +147,49 @@ function deliver(used) {
     }
   }
   // A large reply needed more: that room goes back.
-  if (bytes.length > READ_BYTES) Object.assign(queue, room(READ_BYTES));
+  if (queue.bytes.length > READ_BYTES) Object.assign(queue, room(READ_BYTES));
 }
 
-function report(tag, frame, code, text) {
-  const call = calls.get(tag);
+/** What the frame that begins at byte `at` says. */
+const sizeAt = (at) => queue.words[at / 4];
+const tagAt = (at) => queue.words[at / 4 + 4] + queue.words[at / 4 + 5] * 2 ** 32;
+const frameAt = (at) => queue.words[at / 4 + 6];
+const codeAt = (at) => queue.words[at / 4 + 7] | 0;
+const textAt = (at) => queue.bytes.toString('utf8', at + HEADER, at + HEADER + queue.words[at / 4 + 1]);
+
+/** A frame of a call, or the events from byte `at` to `end`. */
+function report(frame, at, end) {
+  const call = calls.get(tagAt(at));
   if (call === undefined) return;
-  if (frame === FRAME.EVENT) call.handler.event(code, text);
-  else if (frame === FRAME.HEAD) call.handler.head(text);
-  else if (frame === FRAME.RESULT) {
-    calls.delete(tag);
-    if (calls.size === 0) queue.socket.unref();
-    const ended = { code, body: text, info: native.result_info(call.handle, null), message: '' };
-    if (code !== CODE.OK) ended.message = native.result_message(call.handle, null);
-    native.release(call.handle);
-    call.handle = 0;
-    call.handler.result(ended);
+  if (frame === FRAME.EVENT) events(call.handler, at, end);
+  else if (frame === FRAME.HEAD) call.handler.head?.(textAt(at));
+  else if (frame === FRAME.RESULT) result(call, codeAt(at), textAt(at));
+}
+
+function events(handler, at, end) {
+  if (!handler.events) return;
+  const kinds = [];
+  const texts = [];
+  for (; at < end; at += sizeAt(at)) {
+    kinds.push(codeAt(at));
+    texts.push(textAt(at));
   }
+  handler.events(kinds, texts);
+}
+
+function result(call, code, body) {
+  calls.delete(call.tag);
+  if (calls.size === 0) queue.socket.unref();
+  const ended = {
+    code,
+    body,
+    info: native.result_info(call.handle, null),
+    requestId: native.result_request_id(call.handle, null),
+    message: code === CODE.OK ? '' : native.result_message(call.handle, null),
+  };
+  native.release(call.handle);
+  call.handle = 0;
+  call.handler.result(ended);
 }
 
 /** Receive LOG frames up to `level` (0: none) and METERING frames. */

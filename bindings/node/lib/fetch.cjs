@@ -160,8 +160,8 @@ function call(url, text, wantsStream, layer, signal) {
           });
           resolve(response(url, head, stream.readable));
         },
-        event(kind, json) {
-          stream?.event(EVENT_NAMES[kind] ?? typeOf(json), json);
+        events(kinds, texts) {
+          texts.forEach((json, at) => stream?.event(EVENT_NAMES[kinds[at]] ?? typeOf(json), json));
         },
         result(ended) {
           forget();

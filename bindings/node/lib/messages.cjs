@@ -23,13 +23,7 @@ class Messages {
   /** Send a message: a promise of the reply, or with `stream: true` of a Stream. */
   create(params, options = {}) {
     const layer = scopes.current();
-    return new APIPromise((resolve, reject) => {
-      const begin = params.stream ? this.#stream(params, options, layer) : this.#reply(params, options, layer);
-      begin.then(({ data, info }) => {
-        heads.set(data, info);
-        resolve(data);
-      }, reject);
-    });
+    return APIPromise.of(params.stream ? this.#stream(params, options, layer) : this.#reply(params, options, layer));
   }
 
   /** Send a message and follow the reply with listeners, promises or iteration. */
@@ -42,8 +36,8 @@ class Messages {
   }
 
   async #reply(params, options, layer) {
-    const text = request.body(params, await this.#client.resolved(), options, false);
-    const { body, info } = await new Promise((resolve, reject) => {
+    const text = request.body(params, this.#client, await this.#client.keyForCall(), options, false);
+    const { body, info, requestId } = await new Promise((resolve, reject) => {
       let call = null;
       const forget = onAbort(options.signal, () => {
         call?.cancel();
@@ -52,8 +46,6 @@ class Messages {
       if (options.signal?.aborted) return;
       call = begin(text, layer, [forget], {
         // A long reply is streamed underneath; only the whole of it counts here.
-        head() {},
-        event() {},
         result(ended) {
           forget();
           if (ended.code === CODE.OK) resolve(ended);
@@ -61,14 +53,13 @@ class Messages {
         },
       });
     });
-    return { data: withRequestId(parse(body), info), info };
+    return { data: withRequestId(parse(body), requestId), info };
   }
 
   /** `signal`: another one beside that of the options. */
   async #stream(params, options, layer, signal) {
-    const client = await this.#client.resolved();
-    const text = request.body(params, client, options, true);
-    const timeout = options.timeout ?? client.timeout;
+    const text = request.body(params, this.#client, await this.#client.keyForCall(), options, true);
+    const timeout = options.timeout ?? this.#client.timeout;
     const controller = new AbortController();
     const inbox = new Inbox();
     const whole = deferred();
@@ -94,8 +85,8 @@ class Messages {
           clearTimeout(timer);
           resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });
         },
-        event(kind, event) {
-          if (kind !== PING) inbox.push(event);
+        events(kinds, texts) {
+          inbox.push(texts.filter((_, at) => kinds[at] !== PING));
         },
         result(ended) {
           for (const forget of forgets) forget();
@@ -152,30 +143,41 @@ function parse(body) {
 }
 
 /** As the official SDK does, beside the reply's own members. */
-function withRequestId(data, info) {
-  const id = () => JSON.parse(info).request_id ?? null;
-  return Object.defineProperty(data, '_request_id', { get: id, enumerable: false, configurable: true });
+function withRequestId(data, requestId) {
+  return Object.defineProperty(data, '_request_id', { value: requestId || null, enumerable: false, configurable: true });
 }
-
-/** The head of each reply, as text: few users ask. */
-const heads = new WeakMap();
 
 /** A promise that can also give the response's head. */
 class APIPromise extends Promise {
+  /** As text: few users ask. */
+  #info;
+
+  /** `begun`: a promise of `{ data, info }`. */
+  static of(begun) {
+    const promise = new APIPromise((resolve, reject) => {
+      begun.then(({ data, info }) => {
+        promise.#info = info;
+        resolve(data);
+      }, reject);
+    });
+    return promise;
+  }
+
   static get [Symbol.species]() {
     return Promise;
   }
 
   /** The status and headers; the body is read already. */
   async asResponse() {
-    const { http_status: status, headers } = JSON.parse(heads.get(await this));
+    await this;
+    const { http_status: status, headers } = JSON.parse(this.#info);
     return new Response(null, { status, headers: ofResponse(headers) });
   }
 
   /** What the library knows about a reply beside its content. Of a stream: what was known when it began. */
   async withInfo() {
     const data = await this;
-    return { data, info: JSON.parse(heads.get(data)) };
+    return { data, info: JSON.parse(this.#info) };
   }
 
   async withResponse() {

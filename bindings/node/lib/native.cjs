@@ -35,6 +35,7 @@ const FUNCTIONS = {
   revenium_result_json: ['str', 'uint64', 'void *'],
   revenium_result_message: ['str', 'uint64', 'void *'],
   revenium_result_info: ['str', 'uint64', 'void *'],
+  revenium_result_request_id: ['str', 'uint64', 'void *'],
 };
 
 /** The functions of the header that are not declared above, and why. */
@@ -48,7 +49,6 @@ const LEFT_OUT = {
   revenium_result_code: 'the RESULT frame brings it',
   revenium_result_text: 'the reply is parsed anyway',
   revenium_result_usage: 'the reply is parsed anyway',
-  revenium_result_request_id: 'the info has it',
 };
 
 const CODE = {

@@ -47,7 +47,7 @@ class Stream {
     this.controller = controller;
   }
 
-  /** The stream of a call: `inbox` has the events as text. Leaving early ends the call. */
+  /** The stream of a call: `inbox` has arrays of events as text. Leaving early ends the call. */
   static ofInbox(inbox, controller) {
     let consumed = false;
     async function* iterate() {
@@ -55,7 +55,10 @@ class Stream {
       consumed = true;
       let whole = false;
       try {
-        for await (const text of inbox) yield JSON.parse(text);
+        for await (const texts of inbox) {
+          // Much quicker than one by one, and as safe: the library passes on nothing but whole JSON objects.
+          for (const event of JSON.parse(`[${texts.join()}]`)) yield event;
+        }
         whole = true;
       } finally {
         if (!whole) controller.abort();
