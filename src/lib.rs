@@ -37,3 +37,4 @@ pub mod sink;
 pub mod splice;
 pub mod status;
 pub mod stream;
+pub mod writer;

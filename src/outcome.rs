@@ -3,6 +3,7 @@
 use crate::error::{Code, Error};
 use crate::provider::{Head, Provider};
 use crate::stream::{Message, Summary, text_of};
+use crate::writer::ObjectWriter;
 use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -148,41 +149,28 @@ impl Outcome {
 }
 
 /// The members of `revenium_result_info()`; `code` is absent while the call runs.
-pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> String {
+pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> Vec<u8> {
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let mut info = json!({ "attempts": facts.attempts, "metered": facts.metered });
-    let mut set = |name: &str, value: Value| info[name] = value;
-    if let Some(code) = code {
-        set("code", Value::String(code.name().to_owned()));
-        set("duration_ms", millis(facts.duration).into());
-    }
-    if let Some(provider) = facts.provider {
-        set("provider", provider.name().into());
-    }
+    let mut info = ObjectWriter::new(1024);
+    info.put("attempts", &facts.attempts);
+    info.put("metered", &facts.metered);
+    info.maybe("code", code.map(Code::name));
+    info.maybe("duration_ms", code.map(|_| millis(facts.duration)).as_ref());
+    info.maybe("provider", facts.provider.map(Provider::name));
     if let Some(error) = &facts.fallback {
-        set("fallback", json!({ "from": "bedrock", "code": error.code.name(), "message": error.message }));
+        info.put("fallback", &json!({ "from": "bedrock", "code": error.code.name(), "message": error.message }));
     }
     if let Some(head) = &facts.head {
-        set("http_status", head.status.into());
-        set("headers", head.headers_json());
-        if !head.request_id.is_empty() {
-            set("request_id", head.request_id.clone().into());
-        }
+        info.put("http_status", &head.status);
+        info.put("headers", &head.headers_json());
+        info.maybe("request_id", Some(&*head.request_id).filter(|id| !id.is_empty()));
     }
-    if let Some(ms) = retry_after_ms {
-        set("retry_after_ms", ms.into());
-    }
-    for (name, value) in
-        [("model", &facts.model), ("stop_reason", &facts.stop_reason), ("transaction_id", &facts.transaction_id)]
-    {
-        if let Some(value) = value {
-            set(name, value.clone().into());
-        }
-    }
-    if let Some(first) = facts.first_token {
-        set("time_to_first_token_ms", millis(first).into());
-    }
-    info.to_string()
+    info.maybe("retry_after_ms", retry_after_ms.as_ref());
+    info.maybe("model", facts.model.as_ref());
+    info.maybe("stop_reason", facts.stop_reason.as_ref());
+    info.maybe("transaction_id", facts.transaction_id.as_ref());
+    info.maybe("time_to_first_token_ms", facts.first_token.map(millis).as_ref());
+    info.finish()
 }
 
 /// `{"type":"error","error":{...}}`: the provider's own where it sent one, else in the same shape.

@@ -135,9 +135,9 @@ impl Queue {
         Ok(())
     }
 
-    pub fn push_head(&self, status: u16, json: &str, call: u64, tag: u64) -> Result<()> {
+    pub fn push_head(&self, status: u16, json: &[u8], call: u64, tag: u64) -> Result<()> {
         let mut bytes = Vec::new();
-        encode(&mut bytes, FrameKind::Head, status.into(), call, tag, json.as_bytes())?;
+        encode(&mut bytes, FrameKind::Head, status.into(), call, tag, json)?;
         self.push(Chunk { bytes, read: 0, flow: None }, false);
         Ok(())
     }
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_small_buffer_is_told_what_it_takes_and_loses_nothing() {
         let queue = Queue::default();
-        queue.push_head(200, &"x".repeat(100), 7, 9).unwrap();
+        queue.push_head(200, "x".repeat(100).as_bytes(), 7, 9).unwrap();
         let mut small = [0; 64];
         assert_eq!(queue.read(&mut small, Some(Instant::now())).unwrap(), Read::TooSmall(136));
         let mut large = [0; 136];
@@ -388,7 +388,7 @@ mod tests {
         let mut buffer = [0; 1024];
         for _ in 0..3 {
             for _ in 0..5 {
-                queue.push_head(200, "{}", 1, 2).unwrap();
+                queue.push_head(200, b"{}", 1, 2).unwrap();
                 queue.ring();
             }
             assert_eq!(wake.read(&mut buffer).unwrap(), 1);

@@ -8,7 +8,7 @@ use crate::outcome::Outcome;
 use crate::provider::Head;
 use crate::queue::{Flow, Queue};
 use crate::stream::Batch;
-use serde_json::json;
+use crate::writer::ObjectWriter;
 use std::sync::Arc;
 
 pub enum Sink {
@@ -55,12 +55,11 @@ impl Sink {
     /// For those who want it: the reply's head, before anything else.
     pub fn head<'a>(&self, call: &'a Arc<Call>, head: &Head) -> Result<Option<Bell<'a>>> {
         let Sink::Queue { queue, tag, .. } = self else { return Ok(None) };
-        let body = json!({
-            "http_status": head.status,
-            "headers": head.headers_json(),
-            "provider": head.provider.name(),
-        });
-        queue.push_head(head.status, &body.to_string(), call.number, *tag)?;
+        let mut body = ObjectWriter::new(1024);
+        body.put("http_status", &head.status);
+        body.put("headers", &head.headers_json());
+        body.put("provider", head.provider.name());
+        queue.push_head(head.status, &body.finish(), call.number, *tag)?;
         Ok(Some(Bell::of(call)))
     }
 

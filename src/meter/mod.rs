@@ -9,7 +9,6 @@ mod fields;
 mod json;
 mod metadata;
 mod model;
-mod object;
 mod record;
 mod request;
 mod subscriber;

@@ -3,10 +3,10 @@
 use super::clock::Stamps;
 use super::ending::{self, Failure};
 use super::fields::{Field, Value, cut};
-use super::object::Object;
 use super::subscriber::Subscriber;
 use super::{Call, End, Provider, Record, model};
 use crate::stream::{Iteration, Tokens};
+use crate::writer::ObjectWriter;
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -117,7 +117,7 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     let (request, metadata, tokens) = (call.request, call.metadata, part.tokens);
     let count = |tokens: Option<i64>| tokens.map(|tokens| tokens.max(0));
     let (input, output) = (count(tokens.input).unwrap_or(0), count(tokens.output).unwrap_or(0));
-    let mut object = Object::new();
+    let mut object = ObjectWriter::new(1536);
 
     object.put("transactionId", part.transaction_id);
     object.put("model", part.model);

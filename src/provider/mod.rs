@@ -16,7 +16,7 @@ use crate::stream::{Framing, Tokens};
 use bytes::Bytes;
 use reqwest::Client;
 use reqwest::header::HeaderMap;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -48,17 +48,8 @@ pub struct Head {
 
 impl Head {
     /// Response headers as one JSON object: names in lower case, repeated ones joined, cookies left out.
-    pub fn headers_json(&self) -> Value {
-        let mut object = Map::new();
-        for name in self.headers.keys() {
-            if name == reqwest::header::SET_COOKIE {
-                continue;
-            }
-            let values: Vec<_> =
-                self.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
-            object.insert(name.as_str().to_owned(), Value::String(values.join(", ")));
-        }
-        Value::Object(object)
+    pub fn headers_json(&self) -> impl Serialize + '_ {
+        HeadersJson(&self.headers)
     }
 
     /// What Bedrock counted, where it says so.
@@ -71,6 +62,19 @@ impl Head {
             cache_read: counted("x-amzn-bedrock-cache-read-input-token-count"),
             ..Tokens::default()
         }
+    }
+}
+
+struct HeadersJson<'a>(&'a HeaderMap);
+
+impl Serialize for HeadersJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names = self.0.keys().filter(|name| *name != reqwest::header::SET_COOKIE);
+        serializer.collect_map(names.map(|name| {
+            let mut values = self.0.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let first = values.next().unwrap_or_default();
+            (name.as_str(), values.fold(first, |all, value| all + ", " + value))
+        }))
     }
 }
 

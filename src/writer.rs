@@ -1,15 +1,16 @@
-//! Writing a JSON object member by member, straight into the bytes that go out.
+//! JSON objects written member by member, straight into the bytes that go out.
 
 use serde::Serialize;
 
 /// A JSON object that is written as it grows.
-pub(super) struct Object(Vec<u8>);
+pub struct ObjectWriter(Vec<u8>);
 
-impl Object {
-    pub fn new() -> Object {
-        let mut bytes = Vec::with_capacity(1536);
+impl ObjectWriter {
+    /// `capacity`: the bytes that the object will take, more or less.
+    pub fn new(capacity: usize) -> ObjectWriter {
+        let mut bytes = Vec::with_capacity(capacity);
         bytes.push(b'{');
-        Object(bytes)
+        ObjectWriter(bytes)
     }
 
     /// Add a member under one of our own names, which need no escapes.
@@ -22,7 +23,7 @@ impl Object {
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
         if serde_json::to_writer(&mut self.0, value).is_err() {
-            // Nothing that comes here fails to be written; if it did, the record would go out without it.
+            // Nothing that comes here fails to be written; if it did, the rest would go out without it.
             self.0.truncate(before);
         }
     }
@@ -45,8 +46,8 @@ mod tests {
 
     #[test]
     fn members_are_separated_and_absent_ones_leave_nothing() {
-        assert_eq!(Object::new().finish(), b"{}");
-        let mut object = Object::new();
+        assert_eq!(ObjectWriter::new(0).finish(), b"{}");
+        let mut object = ObjectWriter::new(0);
         object.maybe("none", None::<&str>);
         object.put("a", "x\"\u{FFFD}");
         object.maybe("b", Some(&1));
@@ -57,7 +58,7 @@ mod tests {
     fn a_member_that_cannot_be_written_is_left_out() {
         // JSON has no keys but text.
         let unwritable = std::collections::BTreeMap::from([(vec![1], 1)]);
-        let mut object = Object::new();
+        let mut object = ObjectWriter::new(0);
         object.put("a", &unwritable);
         object.put("b", &2);
         object.put("c", &unwritable);
