@@ -420,7 +420,7 @@ async fn stream(
             tokio::time::timeout(silence, call.sink.room()).await.map_err(unread)?;
         }
         let chunk = next(&mut reply.body, &mut bell, silence).await?;
-        let mut batch = Batch::new();
+        let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
         let read = match &chunk {
             Some(bytes) => reader.push(bytes, &mut batch),
             None => reader.end(&mut batch),

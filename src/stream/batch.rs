@@ -33,6 +33,9 @@ impl Kind {
     }
 }
 
+/// Bytes of a delta with its framing.
+const TYPICAL_EVENT: usize = 128;
+
 /// The events of one network read in one buffer; each JSON and each text is followed by a NUL, for C.
 #[derive(Default)]
 pub struct Batch {
@@ -53,6 +56,11 @@ struct Entry {
 impl Batch {
     pub fn new() -> Batch {
         Batch::default()
+    }
+
+    /// With room for the events in `chunk` bytes from the network.
+    pub fn of_chunk(chunk: usize) -> Batch {
+        Batch { buffer: String::with_capacity(chunk), entries: Vec::with_capacity(chunk / TYPICAL_EVENT + 1) }
     }
 
     /// How many events.
