@@ -1,6 +1,6 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
-use crate::delivery::Pushing;
+use crate::delivery::{Expected, Pushing};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
@@ -166,6 +166,9 @@ pub struct Job {
     /// Environment, settings, scope and call, merged.
     pub metadata: Metadata,
     pub metered: bool,
+    /// Held so that delivery knows of the records to come.
+    #[allow(dead_code)]
+    pub expected: Option<Expected>,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }

@@ -136,6 +136,7 @@ impl Engine {
             prepared,
             metadata,
             metered,
+            expected: self.delivery.get().filter(|_| metered).map(Delivery::expect),
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,

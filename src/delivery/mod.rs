@@ -184,6 +184,17 @@ pub struct Delivery {
     said: Mutex<HashSet<(&'static str, Option<u16>)>>,
     /// Records given up since the queue became full.
     overflow: AtomicUsize,
+    /// Calls under way that will bring records.
+    expected: AtomicUsize,
+}
+
+/// A call under way that will bring records, as long as this lives.
+pub struct Expected(Arc<Delivery>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Delivery {
@@ -209,6 +220,7 @@ impl Delivery {
             tasks: Mutex::default(),
             said: Mutex::default(),
             overflow: AtomicUsize::new(0),
+            expected: AtomicUsize::new(0),
             options,
         })
     }
@@ -228,6 +240,12 @@ impl Delivery {
         self.said.lock().clear();
         self.moved.store(true, Relaxed);
         self.wake.notify_one();
+    }
+
+    /// Records are to come: what can go with their commit to the spool waits for it, a second at most.
+    pub fn expect(self: &Arc<Self>) -> Expected {
+        self.expected.fetch_add(1, Relaxed);
+        Expected(Arc::clone(self))
     }
 
     /// Take records over. Never fails, and waits only for their commit to the spool; when the queue is full and there

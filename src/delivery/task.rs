@@ -120,13 +120,16 @@ impl Sender<'_> {
         }
     }
 
-    /// What Revenium has leaves the spool, at the latest when nothing else is to do: until then a kill would have the
-    /// next process send it again.
+    /// What Revenium has leaves the spool: with the next record's commit if one is under way, else at once. Until then
+    /// a kill would have the next process send it again.
     fn keep_spool(&self, idle: bool) {
         let Some(spool) = &self.delivery.spool else { return };
         let leaving = self.delivery.queue.leaving();
-        if leaving >= TIDY_AT || idle && leaving > 0 {
+        let expecting = self.delivery.expected.load(Relaxed) > 0;
+        if leaving >= TIDY_AT || idle && leaving > 0 && !expecting {
             spool.tidy();
+        } else if idle && leaving > 0 {
+            spool.tidy_soon();
         }
         if self.delivery.queue.wants_load() {
             spool.wake.notify_one();

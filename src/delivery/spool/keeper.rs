@@ -54,6 +54,7 @@ pub async fn run(delivery: Arc<Delivery>) {
                 () = tokio::time::sleep_until(next.into()) => {
                     if sync_at == Some(next) && spool.queue.spooled_bytes() == 0 {
                         // Nothing that a power failure could cost.
+                        spool.tidy();
                         spool.unsynced.store(false, SeqCst);
                         sync_at = None;
                         continue;

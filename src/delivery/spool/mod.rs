@@ -73,7 +73,7 @@ pub(super) struct Spool {
     /// The keeper is to come now, or within a second.
     pub wake: Notify,
     pub soon: Notify,
-    /// There is something to synchronise, and the keeper knows.
+    /// There is something to synchronise or to delete, and the keeper knows.
     unsynced: AtomicBool,
     /// Bytes written since the last checkpoint, roughly.
     written: AtomicU64,
@@ -238,6 +238,13 @@ impl Spool {
         home.map(|home| self.tidy_file(home)).is_some()
     }
 
+    /// The same within a second, if no commit comes before.
+    pub fn tidy_soon(&self) {
+        if !self.unsynced.swap(true, SeqCst) {
+            self.soon.notify_one();
+        }
+    }
+
     /// The same, and wait for whoever is at it.
     pub fn tidy_blocking(&self) {
         let _ = self.try_home_for(PATIENCE).map(|home| self.tidy_file(home));
@@ -313,9 +320,7 @@ impl Spool {
         if self.written.fetch_add(written, SeqCst) + written > self.checkpoint_after() {
             self.wake.notify_one();
         }
-        if !self.unsynced.swap(true, SeqCst) {
-            self.soon.notify_one();
-        }
+        self.tidy_soon();
         true
     }
 

@@ -118,6 +118,27 @@ fn a_killed_process_loses_nothing_and_what_was_delivered_is_not_sent_again() {
 }
 
 #[test]
+fn what_was_delivered_leaves_the_spool_though_the_next_record_never_comes() {
+    let scratch = Scratch::new();
+    let collector = Collector::scripted(vec![]);
+    let rig = Rig::started(with_spool(&scratch), &collector);
+    let expected = rig.delivery.expect();
+    rig.push([0]);
+    rig.until("delivered", |counts| counts.delivered == 1);
+    let spool = rig.delivery.spool.clone().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while spool.queue.leaving() > 0 {
+        assert!(Instant::now() < deadline, "it stays");
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(expected);
+    kill(rig);
+    let found = files(&scratch);
+    let store = Store::open_copy(&found[0]).unwrap();
+    assert!(store.bounds().unwrap().is_none());
+}
+
+#[test]
 fn files_of_several_dead_processes_are_taken_over_and_those_of_living_ones_are_not() {
     let scratch = Scratch::new();
     let down = Collector::scripted(vec![]);
