@@ -137,37 +137,51 @@ func (d *dispatcher) deliver(frames []byte) {
 		switch f.kind {
 		case frameLog:
 			logs.publish(logLine(f.code, f.body))
-			continue
 		case frameMetering:
 			reports.publish(meteringReport(f.body))
-			continue
-		}
-		d.mu.Lock()
-		c := d.calls[f.tag]
-		if f.kind == frameResult {
-			delete(d.calls, f.tag)
-		}
-		d.mu.Unlock()
-		switch {
-		case f.kind == frameResult:
+		case frameResult:
 			// All that the result has to tell is copied here, so its handle can go at once, whether or not anybody reads.
 			r := nativeResult(f.call, Code(f.code))
 			r.json = clone(f.body)
 			nativeRelease(f.call)
-			if c != nil {
+			if c := d.taken(f.tag); c != nil {
 				c.end(&r)
 			}
-		case c == nil:
-		case f.kind == frameHead:
-			c.put(func() { c.head = clone(f.body) })
-		case f.kind == frameEvent:
-			c.put(func() {
-				if !c.unread {
-					c.events = append(c.events, event{f.code, clone(f.body)})
+		case frameHead:
+			if c := d.known(f.tag); c != nil {
+				c.put(func() { c.head = clone(f.body) })
+			}
+		case frameEvent:
+			// Those that arrived together wake their reader once.
+			events := []event{{f.code, f.body}}
+			for len(frames) > 0 {
+				next, rest := frameOf(frames)
+				if next.kind != frameEvent || next.tag != f.tag {
+					break
 				}
-			})
+				events, frames = append(events, event{next.code, next.body}), rest
+			}
+			if c := d.known(f.tag); c != nil {
+				c.put(func() { c.add(events) })
+			}
 		}
 	}
+}
+
+// known is the call of this tag, nil if it has ended.
+func (d *dispatcher) known(tag uint64) *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls[tag]
+}
+
+// taken is the same, and forgets the call.
+func (d *dispatcher) taken(tag uint64) *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.calls[tag]
+	delete(d.calls, tag)
+	return c
 }
 
 // begin starts a call. wantsEvents: somebody will read its events.
@@ -211,6 +225,17 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 		nativeCancel(h)
 	}
 	return c, nil
+}
+
+// add keeps events, which lie in the dispatcher's buffer, for the reader. Called with the lock held.
+func (c *call) add(events []event) {
+	if c.unread {
+		return
+	}
+	for i := range events {
+		events[i].json = clone(events[i].json)
+	}
+	c.events = append(c.events, events...)
 }
 
 // put changes the call and wakes its reader.

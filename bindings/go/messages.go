@@ -85,11 +85,12 @@ func begin(ctx context.Context, params any, stream bool, options ...[]Option) (*
 }
 
 func messageOf(r *result) (*Message, error) {
-	message := &Message{info: r.info}
-	if err := json.Unmarshal(r.json, message); err != nil {
+	message, err := readMessage(r.json)
+	if err != nil {
 		return nil, unreadable(err)
 	}
-	return message, nil
+	message.info = r.info
+	return &message, nil
 }
 
 func unreadable(err error) error {

@@ -94,6 +94,10 @@ func (b ContentBlock) MarshalJSON() ([]byte, error) {
 	if b.Raw != nil {
 		return b.Raw, nil
 	}
+	if b.isPlainText() {
+		text, err := json.Marshal(b.Text)
+		return append(append([]byte(`{"type":"text","text":`), text...), '}'), err
+	}
 	type plain ContentBlock
 	if b.Type != "text" || b.Text != "" {
 		return json.Marshal(plain(b))
@@ -102,6 +106,12 @@ func (b ContentBlock) MarshalJSON() ([]byte, error) {
 		plain
 		Text string `json:"text"` // an empty text is one too
 	}{plain: plain(b)})
+}
+
+// isPlainText: a text and nothing else, as most blocks of a request are; these take no reflection.
+func (b *ContentBlock) isPlainText() bool {
+	return b.Type == "text" && b.CacheControl == nil && b.Thinking == "" && b.Signature == "" && b.ID == "" && b.Name == "" &&
+		len(b.Input) == 0 && b.ToolUseID == "" && len(b.Content) == 0 && !b.IsError && b.Source == nil
 }
 
 func (b *ContentBlock) UnmarshalJSON(text []byte) error {
