@@ -210,6 +210,15 @@ func TestAloneAndBeside(t *testing.T) {
 	fresh(t)
 	d := must(started())
 	untilForgotten(d)
+	inTurn := func() {
+		for range turns {
+			if _, err := client.Messages.New(context.Background(), ask("in turn")); err != nil {
+				t.Error(err)
+			}
+		}
+		fresh(t)
+	}
+	inTurn()
 	ctx, cancel := context.WithCancel(context.Background())
 	answer := planned(t, stalled)
 	failed := make(chan error)
@@ -235,6 +244,7 @@ func TestAloneAndBeside(t *testing.T) {
 		t.Error(err)
 	}
 	d.alone.taken.Unlock()
+	inTurn()
 	// A call that cannot begin keeps nothing.
 	if _, err := client.Messages.New(context.Background(), "no object"); !errors.Is(err, ErrJSON) {
 		t.Error(err)
@@ -243,6 +253,7 @@ func TestAloneAndBeside(t *testing.T) {
 		t.Fatal("it was not given back")
 	}
 	d.alone.taken.Unlock()
+	inTurn()
 	// A reply that its buffer does not take.
 	large := planned(t, object{"reply": strings.Repeat("x", 2*aloneBuffer)})
 	message, err := client.Messages.New(context.Background(), ask("large"), large)

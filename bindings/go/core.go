@@ -14,6 +14,8 @@ const (
 	readBuffer = 256 << 10
 	// aloneBuffer is the same where a read brings one result.
 	aloneBuffer = 16 << 10
+	// turns are how many calls in turn come before one that counts as alone: the first of many at once finds no other either.
+	turns = 8
 	// submitting calls at a time. A goroutine inside C holds an OS thread, and thousands may want to start a call at once.
 	submitting = 8
 	// blindWaitMS is how long a read waits where there is no descriptor to wait on.
@@ -28,13 +30,14 @@ type dispatcher struct {
 	gate  chan struct{}
 	next  atomic.Uint64
 
-	mu    sync.Mutex
-	calls map[uint64]*call
+	mu     sync.Mutex
+	calls  map[uint64]*call
+	inTurn int // the latest calls that each found no other in flight
 
 	alone alone
 }
 
-// alone is for a call that begins while no other is in flight, and is waited for: its goroutine reads a queue of its own,
+// alone is for a call that is waited for, where calls are made one after the other: its goroutine reads a queue of its own,
 // in C. That spares it the netpoller and the dispatcher, which cost more than the rest of the binding, and takes one
 // thread in all.
 type alone struct {
@@ -229,10 +232,15 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 	})
 	d.mu.Lock()
 	d.calls[tag] = c
-	isOnly := len(d.calls) == 1
+	if len(d.calls) == 1 {
+		d.inTurn++
+	} else {
+		d.inTurn = 0
+	}
+	isAlone := d.inTurn > turns && !wantsEvents && d.alone.taken.TryLock()
 	d.mu.Unlock()
 	queue := d.queue
-	if isOnly && !wantsEvents && d.alone.taken.TryLock() {
+	if isAlone {
 		c.alone, queue = d, d.alone.queue
 	}
 

@@ -269,6 +269,11 @@ func TestShutdownOfTheOnlyCall(t *testing.T) {
 			if err := Init(); err != nil {
 				t.Fatal(err)
 			}
+			for range turns {
+				if _, err := client.Messages.New(background, ask("in turn")); err != nil {
+					t.Fatal(err)
+				}
+			}
 			fresh(t)
 			answer := planned(t, stalled)
 			waiting := make(chan error)
