@@ -85,12 +85,11 @@ func begin(ctx context.Context, params any, stream bool, options ...[]Option) (*
 }
 
 func messageOf(r *result) (*Message, error) {
-	message, err := readMessage(r.json)
-	if err != nil {
+	message := &Message{info: r.info}
+	if err := message.own(r.json); err != nil {
 		return nil, unreadable(err)
 	}
-	message.info = r.info
-	return &message, nil
+	return message, nil
 }
 
 func unreadable(err error) error {

@@ -66,7 +66,8 @@ func (s *Stream[E]) Next() bool {
 func (s *Stream[E]) read(raw []byte) (err error) {
 	switch usual := any(s).(type) {
 	case *Stream[MessageStreamEvent]:
-		usual.current, err = readEvent(raw)
+		usual.current = MessageStreamEvent{}
+		err = usual.current.own(raw)
 	case *Stream[json.RawMessage]:
 		usual.current = raw // the library lets nothing but JSON through
 	default:

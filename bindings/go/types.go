@@ -187,11 +187,13 @@ type Message struct {
 	info []byte
 }
 
-func (m *Message) UnmarshalJSON(text []byte) error {
+func (m *Message) UnmarshalJSON(text []byte) error { return m.own(clone(text)) }
+
+// own reads a message that keeps text. Through json.Unmarshal it would be read twice as often.
+func (m *Message) own(text []byte) error {
 	type plain Message
-	err := lenient(text, (*plain)(m))
-	m.Raw = clone(text)
-	return err
+	m.Raw = text
+	return lenient(text, (*plain)(m))
 }
 
 // Text is that of all text blocks.
@@ -292,11 +294,13 @@ type MessageStreamEvent struct {
 	Raw json.RawMessage `json:"-"`
 }
 
-func (e *MessageStreamEvent) UnmarshalJSON(text []byte) error {
+func (e *MessageStreamEvent) UnmarshalJSON(text []byte) error { return e.own(clone(text)) }
+
+// own reads an event that keeps text. Through json.Unmarshal it would be read twice as often.
+func (e *MessageStreamEvent) own(text []byte) error {
 	type plain MessageStreamEvent
-	err := lenient(text, (*plain)(e))
-	e.Raw = clone(text)
-	return err
+	e.Raw = text
+	return lenient(text, (*plain)(e))
 }
 
 // Text is what a text delta adds, "" for any other event.
