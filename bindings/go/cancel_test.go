@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -188,7 +189,11 @@ func TestNobodyListens(t *testing.T) {
 	for range 50 {
 		client.Messages.NewStreaming(context.Background(), ask("dropped"))
 	}
-	untilIdle(t)
+	untilForgotten(d)
+}
+
+// untilForgotten waits until every call has ended, for the dispatcher too.
+func untilForgotten(d *dispatcher) {
 	for {
 		d.mu.Lock()
 		left := len(d.calls)
@@ -197,5 +202,62 @@ func TestNobodyListens(t *testing.T) {
 			return
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// A call that has the library to itself takes another way than those beside it.
+func TestAloneAndBeside(t *testing.T) {
+	fresh(t)
+	d := must(started())
+	untilForgotten(d)
+	inTurn := func() {
+		for range turns {
+			if _, err := client.Messages.New(context.Background(), ask("in turn")); err != nil {
+				t.Error(err)
+			}
+		}
+		fresh(t)
+	}
+	inTurn()
+	ctx, cancel := context.WithCancel(context.Background())
+	answer := planned(t, stalled)
+	failed := make(chan error)
+	go func() {
+		_, err := client.Messages.New(ctx, ask("x"), answer)
+		failed <- err
+	}()
+	waitFor(t, "requests", 1)
+	if d.alone.taken.TryLock() {
+		t.Error("the first call did not take it")
+	}
+	for range 3 {
+		if _, err := client.Messages.New(context.Background(), ask("beside")); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	if err := <-failed; err != context.Canceled {
+		t.Error(err)
+	}
+	d.alone.taken.Lock() // it was given back
+	if _, err := client.Messages.New(context.Background(), ask("taken")); err != nil {
+		t.Error(err)
+	}
+	d.alone.taken.Unlock()
+	inTurn()
+	// A call that cannot begin keeps nothing.
+	if _, err := client.Messages.New(context.Background(), "no object"); !errors.Is(err, ErrJSON) {
+		t.Error(err)
+	}
+	if !d.alone.taken.TryLock() {
+		t.Fatal("it was not given back")
+	}
+	d.alone.taken.Unlock()
+	inTurn()
+	// A reply that its buffer does not take.
+	large := planned(t, object{"reply": strings.Repeat("x", 2*aloneBuffer)})
+	message, err := client.Messages.New(context.Background(), ask("large"), large)
+	if err != nil || len(message.Text()) != 2*aloneBuffer {
+		t.Error(err)
 	}
 }

@@ -12,6 +12,10 @@ import (
 const (
 	// readBuffer takes the frames of one read; a frame that is larger gets a buffer of its own.
 	readBuffer = 256 << 10
+	// aloneBuffer is the same where a read brings one result.
+	aloneBuffer = 16 << 10
+	// turns are how many calls in turn come before one that counts as alone: the first of many at once finds no other either.
+	turns = 8
 	// submitting calls at a time. A goroutine inside C holds an OS thread, and thousands may want to start a call at once.
 	submitting = 8
 	// blindWaitMS is how long a read waits where there is no descriptor to wait on.
@@ -19,21 +23,34 @@ const (
 )
 
 // dispatcher is everything asynchronous in this package: one queue, one goroutine that hands its frames to the calls.
-// It parks in the netpoller, so however many calls are in flight, no thread waits.
+// It parks in the netpoller, so however many calls are in flight, no thread waits; but see alone.
 type dispatcher struct {
 	queue handle
 	wake  *os.File // nil where the platform has none
 	gate  chan struct{}
 	next  atomic.Uint64
 
-	mu    sync.Mutex
-	calls map[uint64]*call
+	mu     sync.Mutex
+	calls  map[uint64]*call
+	inTurn int // the latest calls that each found no other in flight
+
+	alone alone
+}
+
+// alone is for a call that is waited for, where calls are made one after the other: its goroutine reads a queue of its own,
+// in C. That spares it the netpoller and the dispatcher, which cost more than the rest of the binding, and takes one
+// thread in all.
+type alone struct {
+	taken  sync.Mutex // held by the call
+	queue  handle
+	buffer []byte
 }
 
 // call is one call under way: where the dispatcher puts what arrives, and its one reader takes it.
 type call struct {
 	changed chan struct{}
 	unwatch func() bool // stops watching the context
+	alone   *dispatcher // whose alone it has taken, nil if it has not
 
 	mu        sync.Mutex
 	handle    handle
@@ -56,11 +73,17 @@ func newDispatcher() (*dispatcher, error) {
 		return nil, &Error{Code: code, Message: "No completion queue."}
 	}
 	d := &dispatcher{queue: queue, gate: make(chan struct{}, submitting), calls: map[uint64]*call{}}
+	if d.alone.queue, code = nativeQueueNew(); code < 0 {
+		nativeRelease(queue)
+		return nil, &Error{Code: code, Message: "No completion queue."}
+	}
+	d.alone.buffer = make([]byte, aloneBuffer)
 	switch fd, code := nativeQueueWakeFD(queue); {
 	case code >= 0:
 		d.wake = os.NewFile(fd, "revenium wake")
 	case code != ErrUnsupported:
 		nativeRelease(queue)
+		nativeRelease(d.alone.queue)
 		return nil, &Error{Code: code, Message: "No wake descriptor."}
 	}
 	go d.run()
@@ -89,18 +112,21 @@ func (d *dispatcher) run() {
 // drain delivers all that is there. An error: the library was shut down, and nothing comes any more.
 func (d *dispatcher) drain(buffer []byte, waitMS int32) Code {
 	for {
-		used, code := nativeQueueRead(d.queue, buffer, waitMS)
-		if code == codeBuffer {
-			large := make([]byte, used)
-			used, code = nativeQueueRead(d.queue, large, 0)
-			d.deliver(large[:used])
-		} else {
-			d.deliver(buffer[:used])
-		}
-		if code != codeOK {
+		if code := d.read(d.queue, buffer, waitMS); code != codeOK {
 			return code
 		}
 	}
+}
+
+// read delivers what one read of the queue brings.
+func (d *dispatcher) read(queue handle, buffer []byte, waitMS int32) Code {
+	used, code := nativeQueueRead(queue, buffer, waitMS)
+	if code == codeBuffer {
+		buffer = make([]byte, used)
+		used, code = nativeQueueRead(queue, buffer, 0)
+	}
+	d.deliver(buffer[:used])
+	return code
 }
 
 // stop makes the dispatcher look whether it is over.
@@ -126,6 +152,8 @@ func (d *dispatcher) end() {
 		c.end(&result{code: ErrCancelled, message: "The library was shut down."})
 	}
 	nativeRelease(d.queue)
+	d.alone.taken.Lock() // for good
+	nativeRelease(d.alone.queue)
 	d.stop()
 }
 
@@ -137,40 +165,54 @@ func (d *dispatcher) deliver(frames []byte) {
 		switch f.kind {
 		case frameLog:
 			logs.publish(logLine(f.code, f.body))
-			continue
 		case frameMetering:
 			reports.publish(meteringReport(f.body))
-			continue
-		}
-		d.mu.Lock()
-		c := d.calls[f.tag]
-		if f.kind == frameResult {
-			delete(d.calls, f.tag)
-		}
-		d.mu.Unlock()
-		switch {
-		case f.kind == frameResult:
+		case frameResult:
 			// All that the result has to tell is copied here, so its handle can go at once, whether or not anybody reads.
 			r := nativeResult(f.call, Code(f.code))
 			r.json = clone(f.body)
 			nativeRelease(f.call)
-			if c != nil {
+			if c := d.taken(f.tag); c != nil {
 				c.end(&r)
 			}
-		case c == nil:
-		case f.kind == frameHead:
-			c.put(func() { c.head = clone(f.body) })
-		case f.kind == frameEvent:
-			c.put(func() {
-				if !c.unread {
-					c.events = append(c.events, event{f.code, clone(f.body)})
+		case frameHead:
+			if c := d.known(f.tag); c != nil {
+				c.put(func() { c.head = clone(f.body) })
+			}
+		case frameEvent:
+			// Those that arrived together wake their reader once.
+			events := []event{{f.code, f.body}}
+			for len(frames) > 0 {
+				next, rest := frameOf(frames)
+				if next.kind != frameEvent || next.tag != f.tag {
+					break
 				}
-			})
+				events, frames = append(events, event{next.code, next.body}), rest
+			}
+			if c := d.known(f.tag); c != nil {
+				c.put(func() { c.add(events) })
+			}
 		}
 	}
 }
 
-// begin starts a call. wantsEvents: somebody will read its events.
+// known is the call of this tag, nil if it has ended.
+func (d *dispatcher) known(tag uint64) *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls[tag]
+}
+
+// taken is the same, and forgets the call.
+func (d *dispatcher) taken(tag uint64) *call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.calls[tag]
+	delete(d.calls, tag)
+	return c
+}
+
+// begin starts a call. wantsEvents: somebody will read its events; otherwise the caller has to wait for its result.
 func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsEvents bool) (*call, error) {
 	scope, err := s.open()
 	if err != nil {
@@ -190,13 +232,24 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 	})
 	d.mu.Lock()
 	d.calls[tag] = c
+	if len(d.calls) == 1 {
+		d.inTurn++
+	} else {
+		d.inTurn = 0
+	}
+	isAlone := d.inTurn > turns && !wantsEvents && d.alone.taken.TryLock()
 	d.mu.Unlock()
+	queue := d.queue
+	if isAlone {
+		c.alone, queue = d, d.alone.queue
+	}
 
 	d.gate <- struct{}{}
-	h, err := nativeSubmit(request, scope, d.queue, tag)
+	h, err := nativeSubmit(request, scope, queue, tag)
 	<-d.gate
 
 	if err != nil {
+		c.leave()
 		c.unwatch()
 		d.mu.Lock()
 		delete(d.calls, tag)
@@ -211,6 +264,17 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 		nativeCancel(h)
 	}
 	return c, nil
+}
+
+// add keeps events, which lie in the dispatcher's buffer, for the reader. Called with the lock held.
+func (c *call) add(events []event) {
+	if c.unread {
+		return
+	}
+	for i := range events {
+		events[i].json = clone(events[i].json)
+	}
+	c.events = append(c.events, events...)
 }
 
 // put changes the call and wakes its reader.
@@ -240,6 +304,12 @@ func (c *call) cancel() {
 	}
 }
 
+func (c *call) isRunning() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.result == nil
+}
+
 // abandon tells that nobody reads any more.
 func (c *call) abandon() {
 	c.mu.Lock()
@@ -265,12 +335,28 @@ func (c *call) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
+// leave gives back what the call had taken for itself.
+func (c *call) leave() {
+	if c.alone != nil {
+		c.alone.alone.taken.Unlock()
+		c.alone = nil
+	}
+}
+
 // wait is the call's result.
 func (c *call) wait(ctx context.Context) (r *result, err error) {
+	if d := c.alone; d != nil {
+		for c.isRunning() && d.read(d.alone.queue, d.alone.buffer, blindWaitMS) >= 0 {
+		}
+		c.leave()
+	}
 	err = c.await(ctx, func() bool {
 		r = c.result
 		return r != nil
 	})
+	if err == nil && (r.code == ErrCancelled || r.code == ErrTimeout) && ctx.Err() != nil {
+		return nil, ctx.Err() // which is what ended the call
+	}
 	return r, err
 }
 

@@ -257,3 +257,38 @@ func TestLevels(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The call that reads its result itself is ended like any other.
+func TestShutdownOfTheOnlyCall(t *testing.T) {
+	inChild(t, func() {
+		background, goroutines := context.Background(), 0
+		for run := range 3 {
+			if run == 1 {
+				goroutines = runtime.NumGoroutine()
+			}
+			if err := Init(); err != nil {
+				t.Fatal(err)
+			}
+			for range turns {
+				if _, err := client.Messages.New(background, ask("in turn")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fresh(t)
+			answer := planned(t, stalled)
+			waiting := make(chan error)
+			go func() {
+				_, err := client.Messages.New(background, ask("x"), answer)
+				waiting <- err
+			}()
+			waitFor(t, "requests", 1)
+			if err := Shutdown(background); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-waiting; !errors.Is(err, ErrCancelled) {
+				t.Error(err)
+			}
+		}
+		untilGoroutines(t, goroutines)
+	})
+}

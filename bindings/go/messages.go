@@ -86,7 +86,7 @@ func begin(ctx context.Context, params any, stream bool, options ...[]Option) (*
 
 func messageOf(r *result) (*Message, error) {
 	message := &Message{info: r.info}
-	if err := json.Unmarshal(r.json, message); err != nil {
+	if err := message.own(r.json); err != nil {
 		return nil, unreadable(err)
 	}
 	return message, nil

@@ -31,14 +31,14 @@ const (
 
 // result is what a result handle told, copied out of it.
 type result struct {
-	code      Code
-	json      []byte
+	code Code
+	json []byte
+	info []byte
+	// Of a call that failed, text and usage being what had arrived.
 	message   string
 	requestID string
-	info      []byte
-	// On a call that failed: what had arrived.
-	text  string
-	usage Usage
+	text      string
+	usage     Usage
 }
 
 // frame is one frame of a queue. Its body lies in the buffer that was read into.
@@ -159,15 +159,16 @@ func frameOf(frames []byte) (frame, []byte) {
 // nativeResult copies what a result, or a call that has ended, has to tell beside its JSON.
 func nativeResult(h handle, code Code) result {
 	r, n := C.revenium_result(h), C.size_t(0)
-	out := result{code: code, usage: nativeUsage(h)}
+	out := result{code: code}
 	if p := C.revenium_result_info(r, &n); p != nil {
 		out.info = bytes.Clone(borrowed(p, n))
 	}
+	if code == codeOK {
+		return out // the rest is for errors
+	}
+	out.usage = nativeUsage(h)
 	if p := C.revenium_result_request_id(r, &n); p != nil {
 		out.requestID = string(borrowed(p, n))
-	}
-	if code == codeOK {
-		return out
 	}
 	if p := C.revenium_result_message(r, &n); p != nil {
 		out.message = string(borrowed(p, n))

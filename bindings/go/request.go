@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"reflect"
 	"time"
 )
 
@@ -92,6 +93,8 @@ func marshalRequest(params any) ([]byte, error) {
 		return p, nil
 	case string:
 		return []byte(p), nil
+	case MessageNewParams:
+		return p.MarshalJSON() // json.Marshal would read it once more
 	}
 	return json.Marshal(params)
 }
@@ -115,6 +118,9 @@ func addChoices(ctx context.Context, body []byte, c choices) []byte {
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		c.timeout(time.Until(deadline))
+	}
+	if reflect.ValueOf(c).IsZero() {
+		return body
 	}
 	text, err := json.Marshal(c)
 	if err != nil || string(text) == "{}" {

@@ -51,17 +51,32 @@ func (s *Stream[E]) Next() bool {
 			return false
 		}
 	}
-	var next E
-	err := json.Unmarshal(s.pending[0].json, &next)
+	raw := s.pending[0].json
 	s.pending = s.pending[1:]
-	if err != nil {
+	if err := s.read(raw); err != nil {
 		s.err = unreadable(err)
 		s.call.cancel()
 		s.call.abandon()
 		return false
 	}
-	s.current = next
 	return true
+}
+
+// read makes raw the current event.
+func (s *Stream[E]) read(raw []byte) (err error) {
+	switch usual := any(s).(type) {
+	case *Stream[MessageStreamEvent]:
+		usual.current = MessageStreamEvent{}
+		err = usual.current.own(raw)
+	case *Stream[json.RawMessage]:
+		usual.current = raw // the library lets nothing but JSON through
+	default:
+		var next E
+		if err = json.Unmarshal(raw, &next); err == nil {
+			s.current = next
+		}
+	}
+	return err
 }
 
 // Current is the event that Next found.

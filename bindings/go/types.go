@@ -94,6 +94,10 @@ func (b ContentBlock) MarshalJSON() ([]byte, error) {
 	if b.Raw != nil {
 		return b.Raw, nil
 	}
+	if b.isPlainText() {
+		text, err := json.Marshal(b.Text)
+		return append(append([]byte(`{"type":"text","text":`), text...), '}'), err
+	}
 	type plain ContentBlock
 	if b.Type != "text" || b.Text != "" {
 		return json.Marshal(plain(b))
@@ -102,6 +106,12 @@ func (b ContentBlock) MarshalJSON() ([]byte, error) {
 		plain
 		Text string `json:"text"` // an empty text is one too
 	}{plain: plain(b)})
+}
+
+// isPlainText: a text and nothing else, as most blocks of a request are; these take no reflection.
+func (b *ContentBlock) isPlainText() bool {
+	return b.Type == "text" && b.CacheControl == nil && b.Thinking == "" && b.Signature == "" && b.ID == "" && b.Name == "" &&
+		len(b.Input) == 0 && b.ToolUseID == "" && len(b.Content) == 0 && !b.IsError && b.Source == nil
 }
 
 func (b *ContentBlock) UnmarshalJSON(text []byte) error {
@@ -177,11 +187,13 @@ type Message struct {
 	info []byte
 }
 
-func (m *Message) UnmarshalJSON(text []byte) error {
+func (m *Message) UnmarshalJSON(text []byte) error { return m.own(clone(text)) }
+
+// own reads a message that keeps text. Through json.Unmarshal it would be read twice as often.
+func (m *Message) own(text []byte) error {
 	type plain Message
-	err := lenient(text, (*plain)(m))
-	m.Raw = clone(text)
-	return err
+	m.Raw = text
+	return lenient(text, (*plain)(m))
 }
 
 // Text is that of all text blocks.
@@ -282,11 +294,13 @@ type MessageStreamEvent struct {
 	Raw json.RawMessage `json:"-"`
 }
 
-func (e *MessageStreamEvent) UnmarshalJSON(text []byte) error {
+func (e *MessageStreamEvent) UnmarshalJSON(text []byte) error { return e.own(clone(text)) }
+
+// own reads an event that keeps text. Through json.Unmarshal it would be read twice as often.
+func (e *MessageStreamEvent) own(text []byte) error {
 	type plain MessageStreamEvent
-	err := lenient(text, (*plain)(e))
-	e.Raw = clone(text)
-	return err
+	e.Raw = text
+	return lenient(text, (*plain)(e))
 }
 
 // Text is what a text delta adds, "" for any other event.
