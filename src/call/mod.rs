@@ -1,37 +1,30 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
+mod attempt;
+mod reply;
+
+use self::attempt::answered;
+use self::reply::{Arrived, is_json, stream, whole};
 use crate::delivery::{Expected, Pushing};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::meter::{self, End, Metadata, Times};
 use crate::outcome::{Facts, Outcome, Text, info_json};
 use crate::process::core;
-use crate::provider::{Body, Failure, Head, Prepared, Provider, Reply};
+use crate::provider::{Head, Prepared, Provider};
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::request::Request;
-use crate::retry;
 use crate::sink::{Bell, Sink};
-use crate::stream::{Batch, Reader, Summary};
+use crate::stream::{Reader, Summary};
 use crate::{dispatch, log};
-use bytes::Bytes;
 use once_cell::sync::OnceCell;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
-
-/// How long the tail of a finished stream may take before its connection is given up instead of reused.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Room for more than this is made as the bytes come, whatever the provider announces.
-const LARGE_REPLY: u64 = 1 << 20;
-
-/// A stream's reader is told of so many bytes at the latest, however fast more come.
-const MAX_UNTOLD: usize = 64 << 10;
 
 /// Turns of the scheduler until a lone record is on the wire: the sender's, its connection's, one to spare.
 const LEAVE_FIRST: usize = 3;
@@ -285,12 +278,6 @@ async fn turn() {
     .await;
 }
 
-/// A reply that came whole, or one that is put together in the progress's reader.
-enum Arrived {
-    Whole(Vec<u8>, Box<Summary>),
-    Streamed,
-}
-
 async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Progress) -> Result<Arrived> {
     let reply = answered(engine, call, job, progress).await?;
     let silence = engine.silence();
@@ -303,170 +290,7 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
         log::warn!("the provider answered a streamed request with one JSON document; there are no events for it");
         return whole(reply, silence, limit).await;
     }
-    let reader = progress.reader.insert(Reader::new(reply.body.framing(), limit));
-    stream(engine, call, reply, reader, &mut progress.first_token, progress.clock, bell).await
-}
-
-/// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
-async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
-    let failure = match attempts(engine, call, job, &job.prepared, progress).await {
-        Ok(reply) => return Ok(reply),
-        Err(failure) => failure,
-    };
-    let direct = if failure.ask_directly { engine.prepare_directly(&job.request) } else { None };
-    let Some(direct) = direct else { return Err(failure.error) };
-    log::warn!("call {}: AWS Bedrock did not answer, asking Anthropic directly: {}", call.number, failure.error);
-    progress.provider = direct.provider();
-    progress.fallback = Some(failure.error);
-    progress.head = None;
-    // Boxed: rarely needed, and room for it would be held by every call.
-    Box::pin(attempts(engine, call, job, &direct, progress)).await.map_err(|failure| failure.error)
-}
-
-/// Attempts until the provider answers with success, or says no for good.
-async fn attempts(
-    engine: &Engine,
-    call: &Call,
-    job: &Job,
-    prepared: &Prepared,
-    progress: &mut Progress,
-) -> std::result::Result<Reply, Failure> {
-    let silence = engine.silence();
-    let client = engine.http().map_err(|error| Failure::before_answer(error, false))?;
-    let mut attempt = 0;
-    loop {
-        progress.attempts += 1;
-        call.attempts.store(progress.attempts, Ordering::Relaxed);
-        let failure = match prepared.send(client, attempt, silence).await {
-            Ok(reply) => {
-                progress.retryable = false;
-                progress.head = Some(reply.head.clone());
-                let _ = call.head.set(reply.head.clone());
-                return Ok(reply);
-            }
-            Err(failure) => failure,
-        };
-        progress.retryable = failure.retry;
-        progress.head.clone_from(&failure.head);
-        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure) };
-        attempt += 1;
-        log::debug!("attempt {attempt} failed, again in {} ms: {}", delay.as_millis(), failure.error);
-        tokio::time::sleep(delay).await;
-    }
-}
-
-/// How long to wait before the next attempt; `None`: there is none.
-fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> Option<Duration> {
-    if !failure.retry || attempt >= job.max_retries {
-        return None;
-    }
-    match failure.retry_after {
-        Some(delay) => {
-            let longest = Duration::from_millis(engine.settings.max_retry_after_ms);
-            (delay <= longest).then_some(delay)
-        }
-        None => Some(retry::backoff(retry::FIRST, attempt)),
-    }
-}
-
-fn is_json(head: &Head) -> bool {
-    let kind = head.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("application/json")
-}
-
-fn silent(silence: Duration) -> Error {
-    Error::new(
-        Code::Timeout,
-        format!("The provider sent nothing for {} s in the middle of its reply.", silence.as_secs()),
-    )
-}
-
-async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arrived> {
-    // Room for the NUL that C gets behind it, too.
-    let mut body = Vec::with_capacity(reply.body.length().map_or(0, |length| length.min(LARGE_REPLY) as usize + 1));
-    while let Some(chunk) = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))?? {
-        if body.len() + chunk.len() > limit {
-            return Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    match Summary::of(&body) {
-        Ok(mut summary) => {
-            if reply.head.provider == Provider::Bedrock {
-                summary.usage.tokens.compare(&reply.head.tokens());
-            }
-            Ok(Arrived::Whole(body, Box::new(summary)))
-        }
-        Err(error) => {
-            Err(error.with_http(crate::error::HttpError { status: reply.head.status, body, retry_after_ms: None }))
-        }
-    }
-}
-
-async fn stream(
-    engine: &Engine,
-    call: &Arc<Call>,
-    mut reply: Reply,
-    reader: &mut Reader,
-    first_token: &mut Option<Duration>,
-    clock: Instant,
-    mut bell: Option<Bell<'_>>,
-) -> Result<Arrived> {
-    let silence = engine.silence();
-    let wants_events = call.sink.wants_events();
-    let mut untold = 0;
-    loop {
-        if wants_events && !call.sink.has_room() {
-            drop(bell.take());
-            // A reader that is gone must not hold its connection for ever.
-            let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", silence.as_secs()));
-            tokio::time::timeout(silence, call.sink.room()).await.map_err(unread)?;
-        }
-        let chunk = next(&mut reply.body, &mut bell, silence).await?;
-        let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
-        let read = match &chunk {
-            Some(bytes) => reader.push(bytes, &mut batch),
-            None => reader.end(&mut batch),
-        };
-        if first_token.is_none() && reader.has_first_delta() {
-            *first_token = Some(clock.elapsed());
-        }
-        if wants_events && !batch.is_empty() {
-            untold = if bell.is_some() { untold + batch.bytes() } else { batch.bytes() };
-            call.sink.events(call, batch)?;
-            bell.get_or_insert_with(|| Bell::of(call));
-            if untold >= MAX_UNTOLD {
-                drop(bell.take());
-            }
-        }
-        let over = read.is_err() || reader.is_complete();
-        if over && chunk.is_some() {
-            tokio::spawn(drain(reply));
-            return read.map(|()| Arrived::Streamed);
-        }
-        read?;
-        if over {
-            return Ok(Arrived::Streamed);
-        }
-    }
-}
-
-/// The next bytes of a stream. A reader that has something to read is told when nothing more is at hand.
-async fn next(body: &mut Body, bell: &mut Option<Bell<'_>>, silence: Duration) -> Result<Option<Bytes>> {
-    let mut next = pin!(body.next());
-    if bell.is_some() {
-        turn().await;
-        if let Poll::Ready(chunk) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-            return chunk;
-        }
-        drop(bell.take());
-    }
-    tokio::time::timeout(silence, next).await.map_err(|_| silent(silence))?
-}
-
-/// Read a finished stream to its end, so that its connection can serve again.
-async fn drain(mut reply: Reply) {
-    let _ = tokio::time::timeout(DRAIN, async { while let Ok(Some(_)) = reply.body.next().await {} }).await;
+    stream(engine, call, progress, reply, bell).await
 }
 
 /// Meter the call and say how it ended. The caller has its result only after the record is safe.

@@ -1,0 +1,72 @@
+//! Asking until the provider answers with success, or says no for good.
+
+use super::{Call, Job, Progress};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::log;
+use crate::provider::{Failure, Prepared, Reply};
+use crate::retry;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
+pub(super) async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
+    let failure = match attempts(engine, call, job, &job.prepared, progress).await {
+        Ok(reply) => return Ok(reply),
+        Err(failure) => failure,
+    };
+    let direct = if failure.ask_directly { engine.prepare_directly(&job.request) } else { None };
+    let Some(direct) = direct else { return Err(failure.error) };
+    log::warn!("call {}: AWS Bedrock did not answer, asking Anthropic directly: {}", call.number, failure.error);
+    progress.provider = direct.provider();
+    progress.fallback = Some(failure.error);
+    progress.head = None;
+    // Boxed: rarely needed, and room for it would be held by every call.
+    Box::pin(attempts(engine, call, job, &direct, progress)).await.map_err(|failure| failure.error)
+}
+
+/// Attempts until the provider answers with success, or says no for good.
+async fn attempts(
+    engine: &Engine,
+    call: &Call,
+    job: &Job,
+    prepared: &Prepared,
+    progress: &mut Progress,
+) -> std::result::Result<Reply, Failure> {
+    let silence = engine.silence();
+    let client = engine.http().map_err(|error| Failure::before_answer(error, false))?;
+    let mut attempt = 0;
+    loop {
+        progress.attempts += 1;
+        call.attempts.store(progress.attempts, Ordering::Relaxed);
+        let failure = match prepared.send(client, attempt, silence).await {
+            Ok(reply) => {
+                progress.retryable = false;
+                progress.head = Some(reply.head.clone());
+                let _ = call.head.set(reply.head.clone());
+                return Ok(reply);
+            }
+            Err(failure) => failure,
+        };
+        progress.retryable = failure.retry;
+        progress.head.clone_from(&failure.head);
+        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure) };
+        attempt += 1;
+        log::debug!("attempt {attempt} failed, again in {} ms: {}", delay.as_millis(), failure.error);
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// How long to wait before the next attempt; `None`: there is none.
+fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> Option<Duration> {
+    if !failure.retry || attempt >= job.max_retries {
+        return None;
+    }
+    match failure.retry_after {
+        Some(delay) => {
+            let longest = Duration::from_millis(engine.settings.max_retry_after_ms);
+            (delay <= longest).then_some(delay)
+        }
+        None => Some(retry::backoff(retry::FIRST, attempt)),
+    }
+}
