@@ -30,6 +30,8 @@ pub struct Status {
     pub calls_started: i64,
     pub calls_failed: i64,
     pub delivery: Counts,
+    /// Log and metering frames that found their queue full of them.
+    notices_dropped: usize,
     spool: Option<SpoolState>,
     settings: Arc<Settings>,
 }
@@ -51,6 +53,7 @@ pub fn status() -> Result<Status> {
         calls_started: 0,
         calls_failed: 0,
         delivery: Counts::default(),
+        notices_dropped: notices_dropped(),
         spool: configured_spool(&settings),
         settings: Arc::new(settings),
     })
@@ -71,9 +74,14 @@ fn of(engine: &Engine) -> Status {
         calls_started: counter(&engine.counters.started),
         calls_failed: counter(&engine.counters.failed),
         delivery: engine.delivery_counts(),
+        notices_dropped: notices_dropped(),
         spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
         settings: engine.settings.clone(),
     }
+}
+
+fn notices_dropped() -> usize {
+    core().registry.queues().iter().map(|queue| queue.dropped_notices()).sum()
 }
 
 fn configured_spool(settings: &Settings) -> Option<SpoolState> {
@@ -127,6 +135,7 @@ impl Status {
                 },
                 "circuit": match counts.circuit { Circuit::Closed => "closed", Circuit::Open => "open" },
             },
+            "notices_dropped": self.notices_dropped,
             "spool": match &self.spool {
                 None => json!("off: records are in memory only"),
                 Some(spool) => json!({

@@ -528,6 +528,30 @@ static void status_counts(void) {
   revenium_release(result);
 }
 
+static int notices_dropped(void) {
+  revenium_result result;
+  CHECK_CODE(revenium_status_json(&result), REVENIUM_OK);
+  const char *count = strstr(revenium_result_json(result, NULL), "\"notices_dropped\":");
+  CHECK(count);
+  int dropped = atoi(count + strlen("\"notices_dropped\":"));
+  revenium_release(result);
+  return dropped;
+}
+
+static void notices_that_nobody_reads_are_counted(void) {
+  revenium_queue queue;
+  revenium_result result;
+  CHECK_INT(notices_dropped(), 0);
+  CHECK_CODE(revenium_queue_new(&queue), REVENIUM_OK);
+  CHECK_CODE(revenium_queue_subscribe(queue, REVENIUM_TOPIC_LOG, REVENIUM_LOG_DEBUG), REVENIUM_OK);
+  for (int calls = 0; calls < 2000 && notices_dropped() == 0; calls++) {
+    revenium_messages_create(REQUEST(""), REVENIUM_NTS, REVENIUM_SCOPE_NONE, &result);
+    revenium_release(result);
+  }
+  CHECK(notices_dropped() > 0);
+  revenium_release(queue);
+}
+
 int main(int argc, char **argv) {
   int smoke = argc > 1 && strcmp(argv[1], "smoke") == 0;
   CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
@@ -553,6 +577,7 @@ int main(int argc, char **argv) {
     RUN(releasing_a_queue_cancels_its_calls);
     RUN(a_running_call_has_no_result_yet);
     RUN(status_counts);
+    RUN(notices_that_nobody_reads_are_counted);
   }
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
   return test_end();
