@@ -2,6 +2,7 @@
 
 mod attempt;
 mod reply;
+mod silence;
 
 use self::attempt::answered;
 use self::reply::{Arrived, is_json, stream, whole};
@@ -280,15 +281,13 @@ async fn turn() {
 
 async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Progress) -> Result<Arrived> {
     let reply = answered(engine, call, job, progress).await?;
-    let silence = engine.silence();
-    let limit = engine.settings.max_response_bytes;
     if !job.request.streamed {
-        return whole(reply, silence, limit).await;
+        return whole(engine, reply).await;
     }
     let bell = call.sink.head(call, &reply.head)?;
     if is_json(&reply.head) {
         log::warn!("the provider answered a streamed request with one JSON document; there are no events for it");
-        return whole(reply, silence, limit).await;
+        return whole(engine, reply).await;
     }
     stream(engine, call, progress, reply, bell).await
 }

@@ -1,5 +1,6 @@
 //! Reading a reply: whole, or event by event.
 
+use super::silence::Silence;
 use super::{Call, Progress, turn};
 use crate::engine::Engine;
 use crate::error::{Code, Error, HttpError, Result};
@@ -33,18 +34,12 @@ pub(super) fn is_json(head: &Head) -> bool {
     kind.trim_start().to_ascii_lowercase().starts_with("application/json")
 }
 
-fn silent(silence: Duration) -> Error {
-    Error::new(
-        Code::Timeout,
-        format!("The provider sent nothing for {} s in the middle of its reply.", silence.as_secs()),
-    )
-}
-
-pub(super) async fn whole(mut reply: Reply, silence: Duration, limit: usize) -> Result<Arrived> {
+pub(super) async fn whole(engine: &Engine, mut reply: Reply) -> Result<Arrived> {
+    let mut silence = Silence::new(engine.silence());
     // Room for the NUL that C gets behind it, too.
     let mut body = Vec::with_capacity(reply.body.length().map_or(0, |length| length.min(LARGE_REPLY) as usize + 1));
-    while let Some(chunk) = tokio::time::timeout(silence, reply.body.next()).await.map_err(|_| silent(silence))?? {
-        if body.len() + chunk.len() > limit {
+    while let Some(chunk) = silence.broken_by(reply.body.next()).await?? {
+        if body.len() + chunk.len() > engine.settings.max_response_bytes {
             return Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."));
         }
         body.extend_from_slice(&chunk);
@@ -68,17 +63,19 @@ pub(super) async fn stream(
     mut bell: Option<Bell<'_>>,
 ) -> Result<Arrived> {
     let reader = progress.reader.insert(Reader::new(reply.body.framing(), engine.settings.max_response_bytes));
-    let silence = engine.silence();
+    let mut silence = Silence::new(engine.silence());
     let wants_events = call.sink.wants_events();
     let mut untold = 0;
     loop {
         if wants_events && !call.sink.has_room() {
             drop(bell.take());
             // A reader that is gone must not hold its connection for ever.
-            let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", silence.as_secs()));
-            tokio::time::timeout(silence, call.sink.room()).await.map_err(unread)?;
+            let limit = engine.silence();
+            let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", limit.as_secs()));
+            tokio::time::timeout(limit, call.sink.room()).await.map_err(unread)?;
+            silence.restart();
         }
-        let chunk = next(&mut reply.body, &mut bell, silence).await?;
+        let chunk = next(&mut reply.body, &mut bell, &mut silence).await?;
         let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
         let read = match &chunk {
             Some(bytes) => reader.push(bytes, &mut batch),
@@ -108,16 +105,17 @@ pub(super) async fn stream(
 }
 
 /// The next bytes of a stream. A reader that has something to read is told when nothing more is at hand.
-async fn next(body: &mut Body, bell: &mut Option<Bell<'_>>, silence: Duration) -> Result<Option<Bytes>> {
+async fn next(body: &mut Body, bell: &mut Option<Bell<'_>>, silence: &mut Silence) -> Result<Option<Bytes>> {
     let mut next = pin!(body.next());
     if bell.is_some() {
         turn().await;
         if let Poll::Ready(chunk) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+            silence.restart();
             return chunk;
         }
         drop(bell.take());
     }
-    tokio::time::timeout(silence, next).await.map_err(|_| silent(silence))?
+    silence.broken_by(next).await?
 }
 
 /// Read a finished stream to its end, so that its connection can serve again.

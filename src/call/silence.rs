@@ -1,0 +1,91 @@
+//! How long a provider may say nothing in the middle of its reply.
+
+use crate::error::{Code, Error, Result};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One alarm for a whole reply, which asks when it goes off whether something was heard since. A timer for each read
+/// would be put among those of all other streams and taken out again, which costs more than the read.
+pub(super) struct Silence {
+    limit: Duration,
+    heard: Instant,
+    /// Where everything is at hand there is none.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    pub fn new(limit: Duration) -> Silence {
+        Silence { limit, heard: Instant::now(), alarm: None }
+    }
+
+    /// Something was heard, or nobody listened until now.
+    pub fn restart(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// What `next` gives; E_TIMEOUT when that takes too long.
+    pub async fn broken_by<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
+        let mut next = pin!(next);
+        poll_fn(|cx| {
+            if let Poll::Ready(came) = next.as_mut().poll(cx) {
+                self.restart();
+                return Poll::Ready(Ok(came));
+            }
+            loop {
+                let due = self.heard + self.limit;
+                let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+                ready!(alarm.as_mut().poll(cx));
+                if Instant::now() >= due {
+                    let seconds = self.limit.as_secs();
+                    let text = format!("The provider sent nothing for {seconds} s in the middle of its reply.");
+                    return Poll::Ready(Err(Error::new(Code::Timeout, text)));
+                }
+                alarm.as_mut().reset(due);
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use tokio::time::sleep;
+
+    const LIMIT: Duration = Duration::from_secs(600);
+
+    /// On a clock that moves when nothing else does.
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn only_silence_counts_not_the_whole_time() {
+        run(async {
+            let mut silence = Silence::new(LIMIT);
+            for _ in 0..10 {
+                silence.broken_by(sleep(LIMIT - Duration::from_secs(1))).await.unwrap();
+            }
+            let last = Instant::now();
+            assert_eq!(silence.broken_by(std::future::ready(7)).await.unwrap(), 7);
+            let error = silence.broken_by(pending::<()>()).await.unwrap_err();
+            assert_eq!((error.code, last.elapsed().as_secs()), (Code::Timeout, LIMIT.as_secs()));
+        });
+    }
+
+    #[test]
+    fn time_in_which_nobody_listened_does_not_count() {
+        run(async {
+            let mut silence = Silence::new(LIMIT);
+            silence.broken_by(sleep(Duration::from_secs(1))).await.unwrap();
+            sleep(2 * LIMIT).await;
+            silence.restart();
+            silence.broken_by(sleep(LIMIT / 2)).await.unwrap();
+            assert!(silence.broken_by(sleep(2 * LIMIT)).await.is_err());
+        });
+    }
+}
