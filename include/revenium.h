@@ -501,7 +501,8 @@ int32_t revenium_status(struct revenium_state *out);
 
 /**
  * The same and more as JSON: settings in force without secrets, provider and
- * why it was chosen, queue depth, last error in words. Read it with
+ * why it was chosen, queue depth, notices that found their completion queue full,
+ * last error in words. Read it with
  * revenium_result_json().
  */
 int32_t revenium_status_json(revenium_result *out);

@@ -138,7 +138,8 @@ pub unsafe extern "C" fn revenium_status(out: *mut revenium_state) -> i32 {
 }
 
 /// The same and more as JSON: settings in force without secrets, provider and
-/// why it was chosen, queue depth, last error in words. Read it with
+/// why it was chosen, queue depth, notices that found their completion queue full,
+/// last error in words. Read it with
 /// revenium_result_json().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_status_json(out: *mut revenium_result) -> i32 {
