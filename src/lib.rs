@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod dispatch;
 pub mod engine;
 pub mod error;
+pub mod flow;
 pub mod http;
 pub mod log;
 pub mod mailbox;

@@ -1,24 +1,22 @@
 //! Where one call's events and its result wait for the thread that takes them.
 
+use crate::flow::Flow;
 use crate::outcome::Outcome;
-use crate::queue::MAX_UNREAD;
 use crate::stream::Batch;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 #[derive(Default)]
 pub struct Mailbox {
     state: Mutex<State>,
     arrived: Condvar,
-    room: Notify,
+    pub flow: Flow,
 }
 
 #[derive(Default)]
 struct State {
     batches: VecDeque<Batch>,
-    unread: usize,
     outcome: Option<Arc<Outcome>>,
 }
 
@@ -29,26 +27,10 @@ pub enum Mail {
 }
 
 impl Mailbox {
-    pub fn has_room(&self) -> bool {
-        self.state.lock().unread < MAX_UNREAD
-    }
-
-    /// Wait until the reader has caught up.
-    pub async fn room(&self) {
-        loop {
-            let room = self.room.notified();
-            if self.has_room() {
-                return;
-            }
-            room.await;
-        }
-    }
-
     /// To be followed by [`Mailbox::ring`].
     pub fn put_events(&self, batch: Batch) {
-        let mut state = self.state.lock();
-        state.unread += batch.bytes();
-        state.batches.push_back(batch);
+        self.flow.wrote(batch.bytes());
+        self.state.lock().batches.push_back(batch);
     }
 
     /// To be followed by [`Mailbox::ring`].
@@ -63,7 +45,7 @@ impl Mailbox {
 
     /// Events first, the result last; `None` when nothing is there.
     pub fn try_take(&self) -> Option<Mail> {
-        Self::pop(&mut self.state.lock(), &self.room)
+        self.pop(&mut self.state.lock())
     }
 
     pub fn has_mail(&self) -> bool {
@@ -74,20 +56,16 @@ impl Mailbox {
     pub fn take(&self) -> Mail {
         let mut state = self.state.lock();
         loop {
-            match Self::pop(&mut state, &self.room) {
+            match self.pop(&mut state) {
                 Some(mail) => return mail,
                 None => self.arrived.wait(&mut state),
             }
         }
     }
 
-    fn pop(state: &mut State, room: &Notify) -> Option<Mail> {
+    fn pop(&self, state: &mut State) -> Option<Mail> {
         if let Some(batch) = state.batches.pop_front() {
-            let before = state.unread;
-            state.unread -= batch.bytes();
-            if before >= MAX_UNREAD && state.unread < MAX_UNREAD {
-                room.notify_waiters();
-            }
+            self.flow.read(batch.bytes());
             return Some(Mail::Events(batch));
         }
         state.outcome.clone().map(Mail::Result)

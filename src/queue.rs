@@ -1,6 +1,7 @@
 //! Completion queues: frames for readers that want no callback, bounds for each call, and a descriptor to wake them.
 
 use crate::error::{Code, Error, Result};
+use crate::flow::Flow;
 use crate::log::{self, Level};
 use crate::outcome::Outcome;
 use crate::stream::Batch;
@@ -11,7 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
-use tokio::sync::Notify;
 
 /// REVENIUM_FRAME_*
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +30,6 @@ pub const TOPIC_METERING: u32 = 2;
 
 /// The bytes of `revenium_frame`: size, body_size, call, tag, frame, code.
 pub const HEADER: usize = 32;
-/// A call's socket is not read while more than this of its events lies unread.
-pub const MAX_UNREAD: usize = 1 << 20;
 /// More log and metering frames than this are dropped and counted.
 const MAX_NOTICES: usize = 1024;
 
@@ -50,37 +48,6 @@ pub fn encode(out: &mut Vec<u8>, kind: FrameKind, code: i32, call: u64, tag: u64
     out.extend_from_slice(body);
     out.resize(start + size, 0);
     Ok(())
-}
-
-/// How much of one call lies unread in a queue.
-#[derive(Default)]
-pub struct Flow {
-    unread: AtomicUsize,
-    room: Notify,
-}
-
-impl Flow {
-    pub fn has_room(&self) -> bool {
-        self.unread.load(Ordering::Acquire) < MAX_UNREAD
-    }
-
-    /// Wait until the reader has caught up.
-    pub async fn room(&self) {
-        loop {
-            let room = self.room.notified();
-            if self.has_room() {
-                return;
-            }
-            room.await;
-        }
-    }
-
-    fn read(&self, bytes: usize) {
-        let before = self.unread.fetch_sub(bytes, Ordering::AcqRel);
-        if before >= MAX_UNREAD && before - bytes < MAX_UNREAD {
-            self.room.notify_waiters();
-        }
-    }
 }
 
 /// Frames that arrived together, and how far they are read.
@@ -130,7 +97,7 @@ impl Queue {
         for event in batch.iter() {
             encode(&mut bytes, FrameKind::Event, event.kind as i32, call, tag, event.json.as_bytes())?;
         }
-        flow.unread.fetch_add(bytes.len(), Ordering::AcqRel);
+        flow.wrote(bytes.len());
         self.push(Chunk { bytes, read: 0, flow: Some(flow.clone()) }, false);
         Ok(())
     }
@@ -352,7 +319,7 @@ mod tests {
             for (body, code, call, tag) in &bodies {
                 let mut bytes = Vec::new();
                 encode(&mut bytes, FrameKind::Event, *code, *call, *tag, body).unwrap();
-                flow.unread.fetch_add(bytes.len(), Ordering::AcqRel);
+                flow.wrote(bytes.len());
                 queue.push(Chunk { bytes, read: 0, flow: Some(flow.clone()) }, false);
             }
             let mut got = Vec::new();
@@ -366,7 +333,7 @@ mod tests {
             }
             let want: Vec<_> = bodies.iter().map(|(body, code, call, tag)| (FrameKind::Event as i32, *code, *call, *tag, body.clone())).collect();
             prop_assert_eq!(got, want);
-            prop_assert_eq!(flow.unread.load(Ordering::Acquire), 0);
+            prop_assert_eq!(flow.unread(), 0);
         }
     }
 

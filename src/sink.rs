@@ -3,10 +3,11 @@
 use crate::call::Call;
 use crate::dispatch::Callbacks;
 use crate::error::Result;
+use crate::flow::Flow;
 use crate::mailbox::Mailbox;
 use crate::outcome::Outcome;
 use crate::provider::Head;
-use crate::queue::{Flow, Queue};
+use crate::queue::Queue;
 use crate::stream::Batch;
 use crate::writer::ObjectWriter;
 use std::sync::Arc;
@@ -35,20 +36,12 @@ impl Sink {
         }
     }
 
-    pub fn has_room(&self) -> bool {
+    /// How much the reader has not taken yet.
+    pub fn flow(&self) -> &Flow {
         match self {
-            Sink::Caller { mailbox, .. } => mailbox.has_room(),
-            Sink::Callbacks(callbacks) => callbacks.mailbox.has_room(),
-            Sink::Queue { flow, .. } => flow.has_room(),
-        }
-    }
-
-    /// Wait until the reader has room for more: the network is not read meanwhile.
-    pub async fn room(&self) {
-        match self {
-            Sink::Caller { mailbox, .. } => mailbox.room().await,
-            Sink::Callbacks(callbacks) => callbacks.mailbox.room().await,
-            Sink::Queue { flow, .. } => flow.room().await,
+            Sink::Caller { mailbox, .. } => &mailbox.flow,
+            Sink::Callbacks(callbacks) => &callbacks.mailbox.flow,
+            Sink::Queue { flow, .. } => flow,
         }
     }
 

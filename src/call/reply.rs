@@ -67,12 +67,12 @@ pub(super) async fn stream(
     let wants_events = call.sink.wants_events();
     let mut untold = 0;
     loop {
-        if wants_events && !call.sink.has_room() {
+        if wants_events && !call.sink.flow().has_room() {
             drop(bell.take());
             // A reader that is gone must not hold its connection for ever.
             let limit = engine.silence();
             let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", limit.as_secs()));
-            tokio::time::timeout(limit, call.sink.room()).await.map_err(unread)?;
+            tokio::time::timeout(limit, call.sink.flow().room()).await.map_err(unread)?;
             silence.restart();
         }
         let chunk = next(&mut reply.body, &mut bell, &mut silence).await?;
