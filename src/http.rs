@@ -8,6 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,11 +100,26 @@ impl ServerCertVerifier for LazyRoots {
     }
 }
 
-/// What went wrong below HTTP, in words that hold no URL: the innermost cause says it best.
+/// What went wrong below HTTP: the innermost cause says it best. The outermost may show the URL and is left out.
 pub fn cause(fault: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = fault;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+    let mut cause = fault.source();
+    while let Some(deeper) = cause.and_then(|cause| cause.source()) {
+        cause = Some(deeper);
     }
-    cause.to_string()
+    cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
+}
+
+/// E_CONNECTION: `host` was asked and nothing came back.
+pub fn unanswered(fault: &reqwest::Error, host: &str) -> Error {
+    let text = match (fault.is_connect(), fault.is_timeout()) {
+        (_, true) => format!("Connecting to {host} took too long."),
+        (true, _) => format!("Could not connect to {host}: {}.", cause(fault)),
+        _ => format!("The connection to {host} failed before an answer came: {}.", cause(fault)),
+    };
+    Error::new(Code::Connection, text)
+}
+
+/// E_STREAM: an answer began and did not come to its end.
+pub fn broken_off(fault: &reqwest::Error) -> Error {
+    Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", cause(fault)))
 }

@@ -1,6 +1,5 @@
 //! One attempt to deliver one record, and what its answer means.
 
-use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -9,6 +8,7 @@ use reqwest::{Client, Response};
 use super::counts::Reason;
 use super::{Destination, Outgoing, retry};
 use crate::error::Code;
+use crate::http;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -141,17 +141,9 @@ async fn drain(mut response: Response) {
     let _ = tokio::time::timeout(DRAIN_TIME, read).await;
 }
 
-/// The innermost cause. The outer ones may show the URL.
 fn connection_trouble(error: &reqwest::Error) -> String {
     let what = if error.is_connect() { "Revenium could not be reached" } else { "the connection to Revenium broke" };
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|cause| cause.source()) {
-        cause = Some(inner);
-    }
-    match cause {
-        Some(cause) => format!("{what}: {cause}"),
-        None => what.to_owned(),
-    }
+    format!("{what}: {}", http::cause(error))
 }
 
 #[cfg(test)]

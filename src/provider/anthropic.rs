@@ -129,7 +129,9 @@ impl Prepared {
         *request.body_mut() = Some(self.body.clone().into());
         let mut response = match tokio::time::timeout(silence, client.execute(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(fault)) => return Err(self.not_sent(&fault)),
+            Ok(Err(fault)) => {
+                return Err(Failure::before_answer(http::unanswered(&fault, self.host()), !fault.is_builder()));
+            }
             Err(_) => {
                 let text = format!("{} sent nothing for {} s.", self.host(), silence.as_secs());
                 return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
@@ -140,16 +142,6 @@ impl Prepared {
             return Ok(Reply { head, body: Body::Http(response) });
         }
         Err(Failure::of_answer(head, error_body(response, silence).await))
-    }
-
-    fn not_sent(&self, fault: &reqwest::Error) -> Failure {
-        let cause = http::cause(fault);
-        let text = match (fault.is_connect(), fault.is_timeout()) {
-            (_, true) => format!("Connecting to {} took too long.", self.host()),
-            (true, _) => format!("Could not connect to {}: {cause}.", self.host()),
-            _ => format!("The connection to {} failed before an answer came: {cause}.", self.host()),
-        };
-        Failure::before_answer(Error::new(Code::Connection, text), !fault.is_builder())
     }
 
     fn host(&self) -> &str {

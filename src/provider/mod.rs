@@ -127,9 +127,7 @@ impl Body {
     /// The next bytes; `None` at a clean end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         match self {
-            Body::Http(response) => response.chunk().await.map_err(|fault| {
-                Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", http::cause(&fault)))
-            }),
+            Body::Http(response) => response.chunk().await.map_err(|fault| http::broken_off(&fault)),
             Body::Bedrock(body) => Box::pin(body.next()).await,
         }
     }

@@ -60,11 +60,10 @@ fn broken(fault: &SdkError<ResponseStreamError, RawMessage>) -> Error {
     {
         return error;
     }
-    let text = match cause::<reqwest::Error>(fault) {
-        Some(fault) => format!("The connection broke off in the reply: {}.", http::cause(fault)),
-        None => "The provider's stream has a frame that cannot be read.".to_owned(),
-    };
-    Error::new(Code::Stream, text)
+    match cause::<reqwest::Error>(fault) {
+        Some(fault) => http::broken_off(fault),
+        None => Error::new(Code::Stream, "The provider's stream has a frame that cannot be read."),
+    }
 }
 
 /// The error that a frame holds.
@@ -183,12 +182,11 @@ fn error_name(head: &Head, body: &[u8]) -> String {
 }
 
 fn unreadable(fault: &(dyn StdError + 'static)) -> Error {
-    let text = match (cause::<LengthLimitError>(fault), cause::<reqwest::Error>(fault)) {
-        (Some(_), _) => "The reply is larger than max_response_bytes.".to_owned(),
-        (_, Some(fault)) => format!("The connection broke off in the reply: {}.", http::cause(fault)),
-        _ => "The provider's reply cannot be read.".to_owned(),
-    };
-    Error::new(Code::Stream, text)
+    match (cause::<LengthLimitError>(fault), cause::<reqwest::Error>(fault)) {
+        (Some(_), _) => Error::new(Code::Stream, "The reply is larger than max_response_bytes."),
+        (_, Some(fault)) => http::broken_off(fault),
+        _ => Error::new(Code::Stream, "The provider's reply cannot be read."),
+    }
 }
 
 /// Nothing came back.
@@ -201,12 +199,7 @@ fn not_sent(fault: &(dyn StdError + 'static)) -> Failure {
         let text = "The request could not be signed or addressed: check the AWS region, endpoint and credentials.";
         return Failure { ask_directly: true, ..Failure::before_answer(Error::new(Code::Aws, text), false) };
     };
-    let text = match (fault.is_connect(), fault.is_timeout()) {
-        (_, true) => "Connecting to AWS Bedrock took too long.".to_owned(),
-        (true, _) => format!("Could not connect to AWS Bedrock: {}.", http::cause(fault)),
-        _ => format!("The connection to AWS Bedrock failed before an answer came: {}.", http::cause(fault)),
-    };
-    let failure = Failure::before_answer(Error::new(Code::Connection, text), !fault.is_builder());
+    let failure = Failure::before_answer(http::unanswered(fault, "AWS Bedrock"), !fault.is_builder());
     // Once connected, the request may be on its way through the model.
     Failure { ask_directly: fault.is_connect(), ..failure }
 }
