@@ -7,7 +7,7 @@ use crate::log::{self, Level};
 use crate::os::{self, PerProcess};
 use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::registry::Registry;
-use crate::settings::Settings;
+use crate::settings::{Settings, environment};
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -224,11 +224,6 @@ impl Core {
 
 pub fn closed() -> Error {
     Error::new(Code::Closed, "The library was shut down; revenium_init() starts it again.")
-}
-
-/// The process's environment. Not UTF-8 counts as not set.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 /// exit(3) and a return from main flush for `flush_at_exit_ms`, once per process image.

@@ -3,10 +3,10 @@
 use crate::delivery::{Circuit, Counts, SpoolState};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::process::{core, environment};
+use crate::process::core;
 pub use crate::provider::Provider;
 use crate::provider::choice::{Choice, choose};
-use crate::settings::Settings;
+use crate::settings::{Settings, environment};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

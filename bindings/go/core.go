@@ -172,7 +172,7 @@ func (d *dispatcher) deliver(frames []byte) {
 			r := nativeResult(f.call, Code(f.code))
 			r.json = clone(f.body)
 			nativeRelease(f.call)
-			if c := d.taken(f.tag); c != nil {
+			if c := d.forget(f.tag); c != nil {
 				c.end(&r)
 			}
 		case frameHead:
@@ -203,8 +203,8 @@ func (d *dispatcher) known(tag uint64) *call {
 	return d.calls[tag]
 }
 
-// taken is the same, and forgets the call.
-func (d *dispatcher) taken(tag uint64) *call {
+// forget is the same for the last time.
+func (d *dispatcher) forget(tag uint64) *call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.calls[tag]

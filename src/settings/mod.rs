@@ -221,6 +221,11 @@ impl fmt::Debug for Settings {
 /// A variable of the environment by its name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// The process's own. What is not UTF-8 counts as not set.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Key {
     /// "" is the wish to have none.
     fn take(&mut self, text: &str, parse: fn(&str) -> Result<Secret>) -> bool {

@@ -3,7 +3,7 @@
 use super::connector::Connector;
 use crate::log;
 use crate::provider::credentials::aws_credentials;
-use crate::settings::Settings;
+use crate::settings::{Settings, environment};
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -207,9 +207,7 @@ impl Credentials {
                 return Ok(credentials);
             }
             // A profile with a mistake counts for AWS as none.
-            Ok(Err(CredentialsError::CredentialsNotLoaded(_)))
-                if aws_credentials(&|name| std::env::var(name).ok()).is_none() =>
-            {
+            Ok(Err(CredentialsError::CredentialsNotLoaded(_))) if aws_credentials(&environment).is_none() => {
                 Missing::NotFound
             }
             Ok(Err(_)) => Missing::Broken,

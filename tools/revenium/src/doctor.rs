@@ -8,10 +8,9 @@ use revenium::delivery::completions_url;
 use revenium::delivery::spool::Place;
 use revenium::http;
 use revenium::log::redact;
-use revenium::process::environment;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
-use revenium::settings::{AuthHeader, Credential, Settings};
+use revenium::settings::{AuthHeader, Credential, Settings, environment};
 use revenium::status::Provider;
 
 use crate::spool::{age, broken, directory, in_words, looks, place};

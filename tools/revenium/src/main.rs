@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::prelude::*;
-use revenium::process::environment;
-use revenium::settings::Settings;
+use revenium::settings::{Settings, environment};
 
 const HELP: &str = "\
 revenium: looks into the spool of librevenium and tells what is wrong

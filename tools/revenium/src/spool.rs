@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use revenium::delivery::spool::{Found, Look, Place, Row, delete, fingerprint, hand_over, look};
 use revenium::delivery::{Destination, completions_url};
 use revenium::log::redact;
-use revenium::process::{core, environment};
-use revenium::settings::Settings;
+use revenium::process::core;
+use revenium::settings::{Settings, environment};
 use serde_json::{Value, json};
 
 /// Where the records of these settings' account and destination lie.
