@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use revenium::completion::backpressure::Flow;
+use revenium::completion::queue::Queue;
 use revenium::delivery::{self, Delivery, Destination, Outgoing, completions_url};
-use revenium::flow::Flow;
+use revenium::messages::request::{Request, Streaming};
+use revenium::messages::{Batch, Framing, Reader, Summary};
 use revenium::meter::{self, End, Metadata, Times};
 use revenium::provider::Provider;
-use revenium::queue::Queue;
-use revenium::request::{Request, Streaming};
 use revenium::settings::Settings;
-use revenium::stream::{Batch, Framing, Reader, Summary};
 
 const DELTAS: usize = 1000;
 const MAX_EVENT: usize = 1 << 20;

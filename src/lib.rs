@@ -1,41 +1,37 @@
 //! librevenium: call Claude, directly or through AWS Bedrock, with every call metered to Revenium.
 //!
-//! How a call flows through the rooms of this crate:
+//! Ten rooms; a call flows through them like this:
 //!
 //! ```text
-//! abi → request → call → provider → stream → (result to the caller)
-//!                   └──→ meter → delivery → Revenium
+//! abi → client → call → provider → messages → completion → (result to the caller)
+//!                  └──→ meter → delivery → Revenium
 //! ```
 //!
-//! `abi` turns C into Rust and back; `process` holds what a process has, `engine` is one run of the library; `settings` is the table of what can be set.
-//! The public interface is `include/revenium.h`; this crate's Rust items are for its own tests and benchmarks.
+//! | Room | What it does |
+//! |---|---|
+//! | `abi` | C in, C out: exports, types, panics, out parameters; the public interface is `include/revenium.h` |
+//! | `client` | one run of the library: calls under way, settings of the process, fork, exit, handles, status |
+//! | `call` | one call from its start to its one result: attempts, deadlines, cancelling, the record it leaves |
+//! | `completion` | how a result reaches its caller: a waiting thread, callbacks, a queue |
+//! | `provider` | who answers: a request → a head and bytes |
+//! | `meter` | facts of one call → records; scopes and metadata |
+//! | `delivery` | records → Revenium: queue, journal, retries |
+//! | `messages` | the Messages API as bytes: request in, events and message out; no I/O |
+//! | `settings` | what can be set, for the library and for one call |
+//! | `common` | what every room may use: errors, logs, JSON, HTTP, the operating system |
+//!
+//! The arrows between them are read from the code by `tests/arrows.rs`. This crate's Rust items are for its own tests,
+//! tools and benchmarks.
 
 #![deny(unsafe_code)]
 
 pub mod abi;
 pub mod call;
+pub mod client;
+pub mod common;
+pub mod completion;
 pub mod delivery;
-pub mod dispatch;
-pub mod engine;
-pub mod error;
-pub mod flow;
-pub mod http;
-pub mod log;
-pub mod mailbox;
+pub mod messages;
 pub mod meter;
-pub mod os;
-pub mod outcome;
-pub mod process;
 pub mod provider;
-pub mod queue;
-pub mod registry;
-pub mod request;
-pub mod retry;
-pub mod runtime;
-pub mod scope;
 pub mod settings;
-pub mod sink;
-pub mod splice;
-pub mod status;
-pub mod stream;
-pub mod writer;

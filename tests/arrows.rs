@@ -4,57 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Everyone may use these.
-const COMMON: &[&str] = &["error", "log", "os"];
+/// Everyone may use this.
+const COMMON: &str = "common";
 
-/// What each room may use besides.
+/// What each room may use besides; `no_room_uses_itself_by_a_detour` holds that there is no circle in it.
 const ARROWS: &[(&str, &[&str])] = &[
-    (
-        "abi",
-        &[
-            "call", "dispatch", "engine", "flow", "mailbox", "outcome", "process", "queue", "registry", "request",
-            "scope", "sink", "status", "stream",
-        ],
-    ),
-    ("status", &["delivery", "engine", "process", "provider", "settings"]),
-    ("process", &["delivery", "engine", "queue", "registry", "settings"]),
-    (
-        "engine",
-        &[
-            "call", "delivery", "dispatch", "http", "meter", "process", "provider", "registry", "request", "runtime",
-            "scope", "settings", "sink",
-        ],
-    ),
-    (
-        "call",
-        &[
-            "delivery", "dispatch", "engine", "meter", "outcome", "process", "provider", "queue", "registry",
-            "request", "retry", "sink", "stream",
-        ],
-    ),
-    ("sink", &["call", "dispatch", "flow", "mailbox", "outcome", "provider", "queue", "stream", "writer"]),
-    ("registry", &["call", "outcome", "queue", "scope"]),
-    ("dispatch", &["mailbox", "outcome", "stream"]),
-    ("mailbox", &["flow", "outcome", "stream"]),
-    ("queue", &["flow", "outcome", "stream"]),
-    ("outcome", &["provider", "stream", "writer"]),
-    ("request", &["meter", "settings", "splice"]),
-    ("scope", &["meter"]),
-    ("meter", &["provider", "stream", "writer"]),
-    ("provider", &["http", "request", "retry", "settings", "splice", "stream"]),
-    ("delivery", &["http", "retry"]),
-    ("stream", &[]),
+    ("abi", &["client", "call", "completion", "meter", "messages", "settings"]),
+    ("client", &["call", "completion", "provider", "meter", "delivery", "messages", "settings"]),
+    ("call", &["completion", "provider", "meter", "delivery", "messages", "settings"]),
+    ("completion", &["provider", "messages", "settings"]),
+    ("provider", &["messages", "settings"]),
+    ("meter", &["messages", "settings"]),
+    ("delivery", &[]),
+    ("messages", &["settings"]),
     ("settings", &[]),
-    ("splice", &[]),
-    ("http", &[]),
-    ("retry", &[]),
-    ("runtime", &[]),
-    ("flow", &[]),
-    ("writer", &[]),
-    ("error", &[]),
-    ("log", &[]),
-    ("os", &[]),
+    ("common", &[]),
 ];
+
+/// Arrows that still point back, of files written before the rooms were drawn. This list only shrinks.
+const KNOWN: &[(&str, &str)] =
+    &[("call", "client"), ("completion", "call"), ("messages", "meter"), ("meter", "provider")];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -91,7 +60,7 @@ fn arrows_never_point_back() {
     let allowed: BTreeMap<_, _> = ARROWS.iter().copied().collect();
     let mut files = Vec::new();
     sources(&root, &mut files);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut known) = (Vec::new(), BTreeSet::new());
     for file in files {
         let within = file.strip_prefix(&root).unwrap();
         let room = within.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
@@ -100,12 +69,29 @@ fn arrows_never_point_back() {
         }
         let may = allowed.get(&*room).unwrap_or_else(|| panic!("{room} is a new room: say what it may use"));
         for other in used(&fs::read_to_string(&file).unwrap()) {
-            if other != room && !may.contains(&&*other) && !COMMON.contains(&&*other) {
-                wrong.push(format!("{} uses {other}", within.display()));
+            if other == room || other == COMMON || may.contains(&&*other) {
+                continue;
+            }
+            match KNOWN.iter().find(|(from, to)| *from == room && *to == other) {
+                Some(pair) => drop(known.insert(*pair)),
+                None => wrong.push(format!("{} uses {other}", within.display())),
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let gone: Vec<_> = KNOWN.iter().filter(|pair| !known.contains(*pair)).collect();
+    assert!(gone.is_empty(), "take these off the list: {gone:?}");
+}
+
+/// The table itself has no circle: every room can be put above all that it uses.
+#[test]
+fn no_room_uses_itself_by_a_detour() {
+    let mut left: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    while !left.is_empty() {
+        let lowest = left.iter().find(|(_, uses)| uses.iter().all(|room| !left.contains_key(room)));
+        let lowest = *lowest.unwrap_or_else(|| panic!("a circle among {:?}", left.keys())).0;
+        left.remove(lowest);
+    }
 }
 
 #[test]
@@ -115,7 +101,7 @@ fn unsafe_code_stays_in_its_rooms() {
     sources(&root, &mut files);
     for file in files {
         let within = file.strip_prefix(&root).unwrap();
-        if within.starts_with("abi") || within == Path::new("os.rs") {
+        if within.starts_with("abi") || within == Path::new("common/os.rs") {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();

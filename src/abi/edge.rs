@@ -1,10 +1,10 @@
 //! What every export has around it: no panic passes, out parameters are zeroed, pointers become text.
 
-use crate::error::{Code, Error, Result};
-use crate::log;
-use crate::outcome::Outcome;
-use crate::process::core;
-use crate::registry::Object;
+use crate::client::handles::Object;
+use crate::client::process::core;
+use crate::common::error::{Code, Error, Result};
+use crate::common::log;
+use crate::completion::outcome::Outcome;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ pub unsafe fn fill<T>(out: *mut T, shared: usize, ours: &T) {
 
 /// Waiting in a callback could wait for itself.
 pub fn may_wait() -> Result<()> {
-    if crate::dispatch::in_callback() {
+    if crate::completion::callbacks::in_callback() {
         return Err(Error::new(Code::WouldDeadlock, "This function waits, and must not be called inside a callback."));
     }
     Ok(())

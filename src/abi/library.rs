@@ -2,11 +2,11 @@
 
 use super::edge;
 use super::types::*;
-use crate::error::Code;
-use crate::outcome::Outcome;
-use crate::process::core;
-use crate::registry::Object;
-use crate::status::{Metering, Provider, status, would_meter};
+use crate::client::handles::Object;
+use crate::client::process::core;
+use crate::client::status::{Metering, Provider, status, would_meter};
+use crate::common::error::Code;
+use crate::completion::outcome::Outcome;
 use std::ffi::c_char;
 use std::sync::Arc;
 

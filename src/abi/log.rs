@@ -2,9 +2,9 @@
 
 use super::edge;
 use super::types::*;
-use crate::dispatch::as_callback;
-use crate::error::{Code, Error};
-use crate::log::{self, Level};
+use crate::common::error::{Code, Error};
+use crate::common::log::{self, Level};
+use crate::completion::callbacks::as_callback;
 use std::ffi::{CString, c_void};
 
 /// Where log lines go in the host.

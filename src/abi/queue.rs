@@ -2,11 +2,11 @@
 
 use super::edge;
 use super::types::*;
-use crate::error::{Code, Error};
-use crate::log::Level;
-use crate::process::core;
-use crate::queue::{Read, TOPIC_LOG, TOPIC_METERING};
-use crate::registry::Object;
+use crate::client::handles::Object;
+use crate::client::process::core;
+use crate::common::error::{Code, Error};
+use crate::common::log::Level;
+use crate::completion::queue::{Read, TOPIC_LOG, TOPIC_METERING};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 
 use super::edge;
 use super::types::*;
-use crate::error::{Code, Error, Result};
-use crate::outcome::{Outcome, Text};
-use crate::process::core;
-use crate::registry::Object;
+use crate::client::handles::Object;
+use crate::client::process::core;
+use crate::common::error::{Code, Error, Result};
+use crate::completion::outcome::{Outcome, Text};
 use std::ffi::c_char;
 use std::ptr;
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 
 use super::edge;
 use super::types::*;
-use crate::error::{Code, Error, Result};
-use crate::process::core;
-use crate::registry::Object;
-use crate::scope::{self, Scope};
+use crate::client::handles::Object;
+use crate::client::process::core;
+use crate::common::error::{Code, Error, Result};
+use crate::meter::scope::{self, Scope};
 use std::ffi::c_char;
 use std::sync::Arc;
 

@@ -207,11 +207,11 @@ pub type revenium_log_fn =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
+    use crate::common::error::Code;
 
     #[test]
     fn the_frame_header_is_what_the_queue_writes() {
-        assert_eq!(size_of::<revenium_frame>(), crate::queue::HEADER);
+        assert_eq!(size_of::<revenium_frame>(), crate::completion::queue::HEADER);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Asking until the provider answers with success, or says no for good.
 
 use super::{Call, Job, Progress};
-use crate::engine::Engine;
-use crate::error::Result;
-use crate::log;
+use crate::client::Engine;
+use crate::common::error::Result;
+use crate::common::log;
+use crate::common::retry;
 use crate::provider::{Failure, Prepared, Reply};
-use crate::retry;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -6,19 +6,20 @@ mod silence;
 
 use self::attempt::answered;
 use self::reply::{Arrived, is_json, stream, whole};
+use crate::client::Engine;
+use crate::client::handles::Registry;
+use crate::client::process::core;
+use crate::common::error::{Code, Error, Result};
+use crate::common::log;
+use crate::completion::callbacks;
+use crate::completion::outcome::{Facts, Outcome, Text, info_json};
+use crate::completion::queue::Queue;
+use crate::completion::{Bell, Sink};
 use crate::delivery::{Expected, Pushing};
-use crate::engine::Engine;
-use crate::error::{Code, Error, Result};
+use crate::messages::request::Request;
+use crate::messages::{Reader, Summary};
 use crate::meter::{self, End, Metadata, Times};
-use crate::outcome::{Facts, Outcome, Text, info_json};
-use crate::process::core;
 use crate::provider::{Head, Prepared, Provider};
-use crate::queue::Queue;
-use crate::registry::Registry;
-use crate::request::Request;
-use crate::sink::{Bell, Sink};
-use crate::stream::{Reader, Summary};
-use crate::{dispatch, log};
 use once_cell::sync::OnceCell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -132,12 +133,12 @@ impl Call {
     }
 }
 
-impl dispatch::Dispatched for Call {
+impl callbacks::Dispatched for Call {
     fn number(&self) -> u64 {
         self.number
     }
 
-    fn callbacks(&self) -> Option<&dispatch::Callbacks> {
+    fn callbacks(&self) -> Option<&callbacks::Callbacks> {
         match &self.sink {
             Sink::Callbacks(callbacks) => Some(callbacks),
             _ => None,

@@ -2,11 +2,11 @@
 
 use super::silence::Silence;
 use super::{Call, Progress, turn};
-use crate::engine::Engine;
-use crate::error::{Code, Error, HttpError, Result};
+use crate::client::Engine;
+use crate::common::error::{Code, Error, HttpError, Result};
+use crate::completion::Bell;
+use crate::messages::{Batch, Reader, Summary};
 use crate::provider::{Body, Head, Provider, Reply};
-use crate::sink::Bell;
-use crate::stream::{Batch, Reader, Summary};
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,6 +1,6 @@
 //! How long a provider may say nothing in the middle of its reply.
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};

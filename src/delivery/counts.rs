@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::error::Code;
+use crate::common::error::Code;
 
 /// No record is pending.
 const NONE: i64 = i64::MIN;

@@ -41,7 +41,7 @@ use tokio::task::AbortHandle;
 use self::counts::Counters;
 use self::queue::{Limits, Queue, now_ms};
 use self::spool::{Group, Row, Spool};
-use crate::log::{error, warn};
+use crate::common::log::{error, warn};
 
 /// How to deliver. `Options::default()` is what the library ships with.
 #[derive(Clone, Debug)]

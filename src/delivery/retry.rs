@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::HeaderMap;
 
-use crate::retry;
+use crate::common::retry;
 
 /// The longest wait a `Retry-After` gets. Who asks for more is asked again after this.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(60);

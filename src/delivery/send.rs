@@ -7,8 +7,8 @@ use reqwest::{Client, Response};
 
 use super::counts::Reason;
 use super::{Destination, Outgoing, retry};
-use crate::error::Code;
-use crate::http;
+use crate::common::error::Code;
+use crate::common::http;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

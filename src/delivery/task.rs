@@ -17,7 +17,7 @@ use super::queue::{Settle, Take, Work};
 use super::retry::{self, Circuit, Permit};
 use super::send::{self, Outcome, Verdict};
 use super::{Delivery, Report};
-use crate::log::{debug, error, info, warn};
+use crate::common::log::{debug, error, info, warn};
 
 /// Delivered records that may still be in the spool while others are under way.
 const TIDY_AT: usize = 64;
@@ -188,7 +188,7 @@ impl Sender<'_> {
         self.circuit = Circuit::default();
         self.delivery.counters.set_circuit(CircuitState::Closed);
         self.delivery.queue.hurry(now);
-        self.hurry_at = retry::later(now, crate::retry::LONGEST);
+        self.hurry_at = retry::later(now, crate::common::retry::LONGEST);
     }
 
     fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Outcome) {
@@ -207,7 +207,7 @@ impl Sender<'_> {
         let delay = if attempt > options.max_retries && !self.delivery.queue.flushing() {
             options.replay_interval.max(after)
         } else if after.is_zero() {
-            crate::retry::backoff(options.backoff_base, attempt.saturating_sub(1))
+            crate::common::retry::backoff(options.backoff_base, attempt.saturating_sub(1))
         } else {
             after
         };

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::collector::{Answer, Collector, reply};
 use super::*;
-use crate::error::Code;
+use crate::common::error::Code;
 
 /// Far beyond what any test needs: it only ends a test that hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::error::{Code, Error};
+use crate::common::error::{Code, Error};
 
 /// The URL for completion records behind `configured`, and a warning when a part of `configured` was left out.
 ///

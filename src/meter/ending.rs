@@ -1,7 +1,7 @@
 //! How a call ended, in Revenium's words.
 
 use super::{End, Summary};
-use crate::error::{Code, Error};
+use crate::common::error::{Code, Error};
 
 /// The failure members of a record.
 pub(super) struct Failure {
@@ -23,7 +23,7 @@ pub(super) fn stop_reason(end: End<'_>, summary: Option<&Summary>) -> &'static s
         Some("max_tokens" | "model_context_window_exceeded") => "TOKEN_LIMIT",
         Some("refusal" | "content_filter" | "content_filtered" | "guardrail_intervened") => "ERROR",
         Some(_) => {
-            crate::log::debug!(
+            crate::common::log::debug!(
                 "the provider gave a stop reason that is newer than this library; it is recorded as END"
             );
             "END"
@@ -91,7 +91,7 @@ fn of_code(code: Code) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::HttpError;
+    use crate::common::error::HttpError;
 
     #[test]
     fn stop_reasons_are_always_known_literals() {

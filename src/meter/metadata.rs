@@ -29,7 +29,7 @@ impl Metadata {
         }
         static WARNED: AtomicBool = AtomicBool::new(false);
         if !WARNED.swap(true, Relaxed) {
-            crate::log::warn!("metadata is not an object; it is ignored");
+            crate::common::log::warn!("metadata is not an object; it is ignored");
         }
         Metadata::default()
     }
@@ -132,7 +132,10 @@ impl Layer {
 
     fn finish(mut self) -> Metadata {
         if self.unknown > 0 {
-            crate::log::debug!("metadata holds {} fields that are not Revenium's; they are ignored", self.unknown);
+            crate::common::log::debug!(
+                "metadata holds {} fields that are not Revenium's; they are ignored",
+                self.unknown
+            );
         }
         // The flat names count only when the nested form gave nothing.
         let nested = &mut self.readings[Field::Subscriber as usize];
@@ -171,9 +174,9 @@ impl Layer {
 fn complain(field: Field, note: &str) {
     static WARNED: AtomicU64 = AtomicU64::new(0);
     if is_first(&WARNED, field) {
-        crate::log::warn!("metadata: {} {note}; the record goes on (said once for this field)", field.wire());
+        crate::common::log::warn!("metadata: {} {note}; the record goes on (said once for this field)", field.wire());
     } else {
-        crate::log::debug!("metadata: {} {note}", field.wire());
+        crate::common::log::debug!("metadata: {} {note}", field.wire());
     }
 }
 
@@ -181,7 +184,7 @@ fn warn_of_old_id(field: Field) {
     static WARNED: AtomicU64 = AtomicU64::new(0);
     if is_first(&WARNED, field) {
         let name = field.wire();
-        crate::log::warn!("metadata: the id in place of {name} is deprecated and is recorded as {name}");
+        crate::common::log::warn!("metadata: the id in place of {name} is deprecated and is recorded as {name}");
     }
 }
 

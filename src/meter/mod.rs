@@ -11,12 +11,13 @@ mod metadata;
 mod model;
 mod record;
 mod request;
+pub mod scope;
 mod subscriber;
 pub mod trace;
 
-use crate::error::Error;
+use crate::common::error::Error;
+use crate::messages::Summary;
 use crate::provider::Provider;
-use crate::stream::Summary;
 use std::time::{Duration, SystemTime};
 
 pub use metadata::Metadata;

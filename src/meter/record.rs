@@ -5,8 +5,8 @@ use super::ending::{self, Failure};
 use super::fields::{Field, Value, cut};
 use super::subscriber::Subscriber;
 use super::{Call, End, Provider, Record, model};
-use crate::stream::{Iteration, Tokens};
-use crate::writer::ObjectWriter;
+use crate::common::json::writer::ObjectWriter;
+use crate::messages::{Iteration, Tokens};
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -195,8 +195,8 @@ mod tests {
     use super::super::request::tests::facts_of;
     use super::super::{Metadata, RequestFacts, Times};
     use super::*;
-    use crate::error::{Code, Error, HttpError};
-    use crate::stream::{Summary, Usage};
+    use crate::common::error::{Code, Error, HttpError};
+    use crate::messages::{Summary, Usage};
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use std::collections::HashSet;

@@ -1,9 +1,9 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
 use super::{Body, Failure, Head, Provider, Reply};
-use crate::error::{Code, Error, Result};
-use crate::http;
-use crate::request::{Choices, Request};
+use crate::common::error::{Code, Error, Result};
+use crate::common::http;
+use crate::messages::request::{Choices, Request};
 use crate::settings::{AuthHeader, Credential, Settings};
 use bytes::Bytes;
 use reqwest::header::{

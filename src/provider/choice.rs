@@ -2,7 +2,7 @@
 
 use super::Provider;
 use super::credentials::aws_credentials;
-use crate::request::Choices;
+use crate::messages::request::Choices;
 use crate::settings::{Environment, ProviderChoice, Settings};
 use reqwest::Url;
 

@@ -9,10 +9,10 @@ pub mod bedrock;
 pub mod choice;
 mod credentials;
 
-use crate::error::{Code, Error, HttpError};
-use crate::http;
-use crate::retry;
-use crate::stream::{Framing, Tokens};
+use crate::common::error::{Code, Error, HttpError};
+use crate::common::http;
+use crate::common::retry;
+use crate::messages::{Framing, Tokens};
 use bytes::Bytes;
 use reqwest::Client;
 use reqwest::header::HeaderMap;

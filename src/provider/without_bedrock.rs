@@ -1,8 +1,8 @@
 //! Stands in for `bedrock` in a build without AWS: the same names, and nothing that can be made.
 
 use super::{Failure, Reply};
-use crate::error::{Code, Error, Result};
-use crate::request::Request;
+use crate::common::error::{Code, Error, Result};
+use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use bytes::Bytes;
 use reqwest::Client;

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
-use crate::error::{Code, Error, Result};
-use crate::log::{Level, redact};
+use crate::common::error::{Code, Error, Result};
+use crate::common::log::{Level, redact};
 use parse::Value;
 use table::{Kind, Setting, TABLE};
 

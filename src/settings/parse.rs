@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Secret;
 use super::table::Kind;
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 /// What was read for a setting, before it is checked against the table.
 pub(super) enum Value {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 /// A key or a token. Prints as nothing but a mark, so that it can stand in any structure that is logged.
 #[derive(Clone, PartialEq, Eq)]

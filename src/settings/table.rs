@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::parse::{self, Value};
 use super::{AuthHeader, ProviderChoice, Secret, Settings, SpoolSync};
-use crate::log::redact;
+use crate::common::log::redact;
 
 /// One row.
 pub(super) struct Setting {

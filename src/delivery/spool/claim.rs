@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::store::log_of;
-use crate::os::{self, PerProcess};
+use crate::common::os::{self, PerProcess};
 
 /// The lock files that this process has locked, by device and inode. The kernel does not tell a process from itself,
 /// and forgets all locks on a file when the process closes it anywhere.

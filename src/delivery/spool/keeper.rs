@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::claim::Claim;
 use super::store::{Fault, Row, Store, Survey};
 use super::{CHUNK, Home, Spool, set_aside};
+use crate::common::log::{error, info, warn};
 use crate::delivery::counts::Reason;
 use crate::delivery::queue::{Oldest, Seq};
 use crate::delivery::{Delivery, Report};
-use crate::log::{error, info, warn};
 
 /// How often to look for what dead processes left.
 const EXPLORE_EVERY: Duration = Duration::from_secs(30);

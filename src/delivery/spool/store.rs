@@ -14,9 +14,9 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row as SqlRow, params};
 
+use crate::common::os;
 use crate::delivery::Outgoing;
 use crate::delivery::queue::Seq;
-use crate::os;
 
 /// Stands in the header of each file, so that `file` and SQLite's tools can tell what it is: "reve".
 const APPLICATION_ID: i32 = 0x7265_7665;

@@ -1,8 +1,8 @@
 //! The request's JSON as InvokeModel wants it, and back as the Messages API does. Everything else stays as it is.
 
 use super::model;
-use crate::error::{Code, Error, Result};
-use crate::splice::{find, members, spliced};
+use crate::common::error::{Code, Error, Result};
+use crate::common::json::edit::{find, members, spliced};
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ pub use body::{Direct, for_direct};
 pub use reply::Body;
 
 use super::{Failure, Head, Provider, Reply, choice};
-use crate::error::{Code, Error, Result};
-use crate::request::Request;
+use crate::common::error::{Code, Error, Result};
+use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
 use aws_sdk_bedrockruntime::config::interceptors::{
@@ -230,7 +230,7 @@ impl Intercept for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Streaming;
+    use crate::messages::request::Streaming;
 
     fn target_of(call: &str, vars: &[(&str, &str)]) -> Target {
         let env = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());

@@ -1,8 +1,8 @@
 //! What Bedrock answers: bodies, event streams, and failures in the words of the Messages API.
 
 use super::aws::Missing;
-use crate::error::{Code, Error, HttpError};
-use crate::http;
+use crate::common::error::{Code, Error, HttpError};
+use crate::common::http;
 use crate::provider::{Failure, Head, sentence};
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::ResponseStream;

@@ -4,14 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
+use revenium::client::status::Provider;
+use revenium::common::http;
+use revenium::common::log::redact;
 use revenium::delivery::completions_url;
 use revenium::delivery::spool::Place;
-use revenium::http;
-use revenium::log::redact;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
 use revenium::settings::{AuthHeader, Credential, Settings, environment};
-use revenium::status::Provider;
 
 use crate::spool::{age, broken, directory, in_words, looks, place};
 

@@ -6,10 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use revenium::client::process::core;
+use revenium::common::log::redact;
 use revenium::delivery::spool::{Found, Look, Place, Row, delete, fingerprint, hand_over, look};
 use revenium::delivery::{Destination, completions_url};
-use revenium::log::redact;
-use revenium::process::core;
 use revenium::settings::{Settings, environment};
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! `revenium status`
 
+use revenium::client::status;
 use revenium::delivery::spool::{Look, Place};
 use revenium::settings::Settings;
-use revenium::status;
 use serde_json::{Value, json};
 
 use crate::spool::{age, broken, directory, fingerprints, in_words, looks, place, user_in_words};

@@ -1,10 +1,10 @@
 //! Number → thing. A number is given out once in the life of a process and of its forked children.
 
 use crate::call::Call;
-use crate::error::{Code, Error, Result};
-use crate::outcome::Outcome;
-use crate::queue::Queue;
-use crate::scope::Scope;
+use crate::common::error::{Code, Error, Result};
+use crate::completion::outcome::Outcome;
+use crate::completion::queue::Queue;
+use crate::meter::scope::Scope;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;

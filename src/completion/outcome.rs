@@ -1,9 +1,9 @@
 //! How one call ended, or why something failed: what a result handle stands for.
 
-use crate::error::{Code, Error};
+use crate::common::error::{Code, Error};
+use crate::common::json::writer::ObjectWriter;
+use crate::messages::{Message, Summary, text_of};
 use crate::provider::{Head, Provider};
-use crate::stream::{Message, Summary, text_of};
-use crate::writer::ObjectWriter;
 use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 use std::sync::Arc;

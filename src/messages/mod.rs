@@ -10,6 +10,7 @@ mod delta;
 mod json;
 mod message;
 mod partial;
+pub mod request;
 mod sse;
 pub mod summary;
 
@@ -19,7 +20,7 @@ pub use summary::{Iteration, Summary, Tokens, Usage, text_of};
 
 use serde::de::IgnoredAny;
 
-use crate::error::{Code, Error, HttpError, Result};
+use crate::common::error::{Code, Error, HttpError, Result};
 use delta::Delta;
 use json::Object;
 use sse::Splitter;

@@ -1,9 +1,9 @@
 //! The threads that run callbacks: never an I/O thread, so a slow callback holds up no socket.
 
-use crate::mailbox::{Mail, Mailbox};
-use crate::os;
-use crate::outcome::Outcome;
-use crate::stream::{Batch, Event};
+use crate::common::os;
+use crate::completion::inbox::{Mail, Mailbox};
+use crate::completion::outcome::Outcome;
+use crate::messages::{Batch, Event};
 use once_cell::sync::OnceCell;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -114,7 +114,7 @@ fn spawn(number: usize, muted: Arc<AtomicBool>) -> Sender<Arc<dyn Dispatched>> {
     };
     let builder = thread::Builder::new().name(format!("revenium-cb-{number}"));
     if let Err(fault) = os::with_signals_blocked(|| builder.spawn(body)) {
-        crate::log::error!("no thread for callbacks: {fault}");
+        crate::common::log::error!("no thread for callbacks: {fault}");
     }
     sender
 }

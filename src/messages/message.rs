@@ -7,7 +7,7 @@ use super::delta::{Delta, Part, index_of};
 use super::json::{Members, Object, is_null, quote, string};
 use super::partial;
 use super::summary::{Summary, Tokens};
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 /// Members of `usage` that stay as in message_start, whatever a message_delta says: so do the vendor's own SDKs.
 const USAGE_STAYS: [&str; 4] = ["cache_creation", "service_tier", "inference_geo", "speed"];

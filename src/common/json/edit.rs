@@ -1,6 +1,6 @@
 //! JSON objects changed by cutting and adding members: what stays keeps its bytes, numbers their digits.
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 use bytes::Bytes;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

@@ -6,7 +6,7 @@
 use memchr::memchr2;
 
 use super::Name;
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -194,7 +194,7 @@ pub(super) fn too_large(max: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Kind;
+    use crate::messages::Kind;
 
     fn split(chunks: &[&[u8]], max: usize) -> (Vec<(Name, String)>, Option<Code>) {
         let mut events = Vec::new();

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::json::{Object, count, string};
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 /// The facts of one reply. `None`: the provider did not say (yet).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,7 +113,7 @@ impl Tokens {
             match (*ours, theirs) {
                 (None, _) => *ours = theirs,
                 (Some(ours), Some(theirs)) if ours != theirs => {
-                    crate::log::debug!("the message counts {ours} {name} tokens, AWS {theirs}");
+                    crate::common::log::debug!("the message counts {ours} {name} tokens, AWS {theirs}");
                 }
                 _ => {}
             }

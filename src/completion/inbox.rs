@@ -1,8 +1,8 @@
 //! Where one call's events and its result wait for the thread that takes them.
 
-use crate::flow::Flow;
-use crate::outcome::Outcome;
-use crate::stream::Batch;
+use crate::completion::backpressure::Flow;
+use crate::completion::outcome::Outcome;
+use crate::messages::Batch;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,21 +1,27 @@
 //! One run of the library: the runtime, the calls under way, metering; how a call begins and how all of them end.
 
+pub mod handles;
+pub mod process;
+pub mod runtime;
+pub mod status;
+
 use crate::call::{self, Call, Job, Unfinished};
+use crate::client::handles::Object;
+use crate::client::process::{closed, core, flush_at_exit};
+use crate::client::runtime::Runtime;
+use crate::common::error::{Code, Error, Result};
+use crate::common::http;
+use crate::common::log;
+use crate::completion::Sink;
+use crate::completion::callbacks::Dispatchers;
 use crate::delivery::spool::Place;
 use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
-use crate::dispatch::Dispatchers;
-use crate::error::{Code, Error, Result};
+use crate::messages::request::{Request, Streaming};
+use crate::meter::scope::Scope;
 use crate::meter::{Metadata, Record};
-use crate::process::{closed, core, flush_at_exit};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
-use crate::registry::Object;
-use crate::request::{Request, Streaming};
-use crate::runtime::Runtime;
-use crate::scope::Scope;
 use crate::settings::{Settings, SpoolSync, environment};
-use crate::sink::Sink;
-use crate::{http, log};
 use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;

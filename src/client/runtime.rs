@@ -1,7 +1,7 @@
 //! The threads that do the network's work.
 
-use crate::error::{Code, Error, Result};
-use crate::os;
+use crate::common::error::{Code, Error, Result};
+use crate::common::os;
 use std::thread;
 use tokio::runtime::{self, Builder, Handle};
 use tokio::sync::oneshot;

@@ -1,7 +1,7 @@
 //! The one HTTP client: both providers and delivery share its connections and its TLS.
 
-use crate::error::{Code, Error, Result};
-use crate::log;
+use crate::common::error::{Code, Error, Result};
+use crate::common::log;
 use once_cell::sync::OnceCell;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use once_cell::race::OnceBox;
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 
 /// As in the header: `REVENIUM_LOG_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,18 +109,18 @@ pub fn subscribe(subscriber: &Arc<dyn Subscriber>, level: Option<Level>) {
 }
 
 #[allow(unused_macros)]
-macro_rules! error { ($($t:tt)*) => { $crate::log::line!(Error, $($t)*) } }
+macro_rules! error { ($($t:tt)*) => { $crate::common::log::line!(Error, $($t)*) } }
 #[allow(unused_macros)]
-macro_rules! warn_ { ($($t:tt)*) => { $crate::log::line!(Warn, $($t)*) } }
+macro_rules! warn_ { ($($t:tt)*) => { $crate::common::log::line!(Warn, $($t)*) } }
 #[allow(unused_macros)]
-macro_rules! info { ($($t:tt)*) => { $crate::log::line!(Info, $($t)*) } }
+macro_rules! info { ($($t:tt)*) => { $crate::common::log::line!(Info, $($t)*) } }
 #[allow(unused_macros)]
-macro_rules! debug { ($($t:tt)*) => { $crate::log::line!(Debug, $($t)*) } }
+macro_rules! debug { ($($t:tt)*) => { $crate::common::log::line!(Debug, $($t)*) } }
 #[allow(unused_macros)]
 macro_rules! line {
     ($level:ident, $($t:tt)*) => {
-        if $crate::log::enabled($crate::log::Level::$level) {
-            $crate::log::write($crate::log::Level::$level, format_args!($($t)*))
+        if $crate::common::log::enabled($crate::common::log::Level::$level) {
+            $crate::common::log::write($crate::common::log::Level::$level, format_args!($($t)*))
         }
     };
 }

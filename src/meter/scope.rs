@@ -1,6 +1,6 @@
 //! Scopes: metadata that many calls share, merged once, and the meter mark.
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
 use crate::meter::Metadata;
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The state of the library: what revenium_status() and revenium_status_json() tell.
 
+use crate::client::Engine;
+use crate::client::process::core;
+use crate::common::error::{Code, Error, Result};
 use crate::delivery::{Circuit, Counts, SpoolState};
-use crate::engine::Engine;
-use crate::error::{Code, Error, Result};
-use crate::process::core;
 pub use crate::provider::Provider;
 use crate::provider::choice::{Choice, choose};
 use crate::settings::{Settings, environment};

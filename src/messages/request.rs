@@ -1,9 +1,9 @@
 //! A request as the caller wrote it: checked, our two members taken out, the rest of its bytes left alone.
 
-use crate::error::{Code, Error, Result};
+use crate::common::error::{Code, Error, Result};
+use crate::common::json::edit::{Member, find, members, spliced};
 use crate::meter::{Metadata, RequestFacts};
 use crate::settings::ProviderChoice;
-use crate::splice::{Member, find, members, spliced};
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;

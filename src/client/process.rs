@@ -1,12 +1,12 @@
 //! What this process has: its registry, its engine if one runs, and what a forked child starts from.
 
+use crate::client::Engine;
+use crate::client::handles::Registry;
+use crate::common::error::{Code, Error, Result};
+use crate::common::log::{self, Level};
+use crate::common::os::{self, PerProcess};
+use crate::completion::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::delivery;
-use crate::engine::Engine;
-use crate::error::{Code, Error, Result};
-use crate::log::{self, Level};
-use crate::os::{self, PerProcess};
-use crate::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
-use crate::registry::Registry;
 use crate::settings::{Settings, environment};
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};

@@ -1,10 +1,10 @@
 //! Completion queues: frames for readers that want no callback, bounds for each call, and a descriptor to wake them.
 
-use crate::error::{Code, Error, Result};
-use crate::flow::Flow;
-use crate::log::{self, Level};
-use crate::outcome::Outcome;
-use crate::stream::Batch;
+use crate::common::error::{Code, Error, Result};
+use crate::common::log::{self, Level};
+use crate::completion::backpressure::Flow;
+use crate::completion::outcome::Outcome;
+use crate::messages::Batch;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io::{self, Write};

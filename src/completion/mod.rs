@@ -1,15 +1,21 @@
 //! Where a call reports: to a caller that waits, to callbacks, or to a queue.
 
+pub mod backpressure;
+pub mod callbacks;
+pub mod inbox;
+pub mod outcome;
+pub mod queue;
+
 use crate::call::Call;
-use crate::dispatch::Callbacks;
-use crate::error::Result;
-use crate::flow::Flow;
-use crate::mailbox::Mailbox;
-use crate::outcome::Outcome;
+use crate::common::error::Result;
+use crate::common::json::writer::ObjectWriter;
+use crate::completion::backpressure::Flow;
+use crate::completion::callbacks::Callbacks;
+use crate::completion::inbox::Mailbox;
+use crate::completion::outcome::Outcome;
+use crate::completion::queue::Queue;
+use crate::messages::Batch;
 use crate::provider::Head;
-use crate::queue::Queue;
-use crate::stream::Batch;
-use crate::writer::ObjectWriter;
 use std::sync::Arc;
 
 pub enum Sink {

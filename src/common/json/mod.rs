@@ -1,0 +1,4 @@
+//! JSON as bytes: what stays keeps its bytes, numbers their digits.
+
+pub mod edit;
+pub mod writer;
