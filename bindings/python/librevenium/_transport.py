@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+import weakref
 
 from . import _core as core
 from . import _errors as errors
@@ -18,8 +19,9 @@ from . import _scopes as scopes
 PATH = "/v1/messages"
 # How often the SDK tries again unless it is told otherwise.
 SDK_RETRIES = 2
-# Whoever knows better says so in the request's extensions: whether the SDK will try again after this attempt.
-LAST_ATTEMPT = "revenium_last_attempt"
+# In a request's extensions: what whoever made it knows. {"last": whether the SDK gives up after this attempt}, or
+# {"direct": True} for a service that is not Anthropic's own.
+EXTENSION = "revenium"
 # Headers of one connection, or of the body as it was before our members went in.
 NOT_PASSED_ON = frozenset(
     ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer",
@@ -45,14 +47,27 @@ def http_client(*, max_retries=SDK_RETRIES, module=None, **options):
     """
     made = _made_for(module or _module())
     ours, theirs = _options(options)
-    return made.client(transport=made.transport(made.client(**theirs), max_retries), **ours)
+    return _noted(made.client(transport=made.transport(made.client(**theirs), max_retries), **ours))
 
 
 def async_http_client(*, max_retries=SDK_RETRIES, module=None, **options):
     """The same for `anthropic.AsyncAnthropic(http_client=...)`, on asyncio."""
     made = _made_for(module or _module())
     ours, theirs = _options(options)
-    return made.async_client(transport=made.async_transport(made.async_client(**theirs), max_retries), **ours)
+    return _noted(made.async_client(transport=made.async_transport(made.async_client(**theirs), max_retries), **ours))
+
+
+_clients = weakref.WeakSet()
+
+
+def _noted(client):
+    _clients.add(client)
+    return client
+
+
+def is_metered(client):
+    """Whether an HTTP client is one of http_client() or async_http_client()."""
+    return client in _clients
 
 
 def _options(options):
@@ -94,6 +109,7 @@ def is_messages(request):
         and request.url.path.endswith(PATH)
         and not host.endswith(FOREIGN_HOSTS)
         and not request.headers.get("authorization", "").startswith("AWS4-")
+        and not request.extensions.get(EXTENSION, {}).get("direct")
     )
 
 
@@ -135,7 +151,7 @@ class Metered:
     def _choices(self):
         request = self.request
         url = request.url
-        last = request.extensions.get(LAST_ATTEMPT)
+        last = request.extensions.get(EXTENSION, {}).get("last")
         if last is None:
             retries = _number(request.headers.get("x-stainless-retry-count"))
             # Of another client, which may not try again.
@@ -343,7 +359,9 @@ class _Made:
                 raise self.failure(ended)
             if isinstance(page, str):
                 body = page.encode()
-        return self.module.Response(info["http_status"], headers=headers, content=body, request=metered.request)
+        # To be read as any other: only so the client notes the time it took.
+        stream = self.module.ByteStream(body)
+        return self.module.Response(info["http_status"], headers=headers, stream=stream, request=metered.request)
 
     def directly(self, metered):
         """The request for the way without us: our members are for nobody else."""
