@@ -174,8 +174,12 @@ class Queue:
             _release(handle)
 
     def __del__(self):
-        if self.__dict__.get("handle"):
-            self.close()
+        try:
+            if self.__dict__.get("handle"):
+                self.close()
+        except TypeError:
+            # The interpreter ends, and has taken the functions away: the library ends its calls by itself.
+            pass
 
 
 # ---- the process ----
@@ -262,7 +266,8 @@ def finish(call):
         return
     if call.ended is None:
         queue.close()
-    elif queue.pid == os.getpid() and len(pool) < POOLED:
+    elif queue.handle and queue.pid == os.getpid() and len(pool) < POOLED:
+        # Without a handle: it was closed in the same sweep of the garbage collector.
         pool.append(queue)
 
 

@@ -141,17 +141,24 @@ class Stream:
         return self
 
     def __next__(self):
-        deadline = self._reader.deadline()
-        while (event := self._reader.next()) is None:
-            try:
-                core.advance(self._call, deadline)
-            except TimeoutError:
-                self.close()
-                raise self._reader.fail(errors.APITimeoutError(_TIMED_OUT)) from None
+        event = self._next()
         if event is END:
-            self.close()
+            core.finish(self._call)
             raise StopIteration
         return event
+
+    def _next(self):
+        deadline = self._reader.deadline()
+        try:
+            while (event := self._reader.next()) is None:
+                core.advance(self._call, deadline)
+            return event
+        except TimeoutError:
+            core.finish(self._call)
+            raise self._reader.fail(errors.APITimeoutError(_TIMED_OUT)) from None
+        except errors.AnthropicError:
+            core.finish(self._call)
+            raise
 
     @property
     def ended(self):
@@ -163,6 +170,7 @@ class Stream:
         if self._call.ended is None and self._reader.failed is None:
             self._reader.fail(errors.APICancelledError("The stream was closed.", code="REVENIUM_E_CANCELLED"))
         core.finish(self._call)
+        self._call.events.clear()
 
     def __enter__(self):
         return self
