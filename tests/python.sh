@@ -23,7 +23,7 @@ environment() { # NAME INTERPRETER PACKAGES...: out/python/NAME, made once for t
     [ "$(cat "$place/made" 2>/dev/null)" != "$wanted" ] || return 0
     rm -rf "$place"
     "$interpreter" -m venv "$place"
-    "$place/bin/python" -m pip install -q --disable-pip-version-check pytest "$@"
+    "$place/bin/python" -m pip install -q --disable-pip-version-check pytest "setuptools>=77" "$@"
     echo "$wanted" >"$place/made"
 }
 
@@ -42,11 +42,12 @@ tests() { # NAME ARGUMENTS...: pytest in that environment
 
 environment sdk-2 "$PYTHON" anthropic==2.14.0
 environment sdk-1 "$PYTHON" anthropic==1.17.0
-tests sdk-2 -s "$@"
+tests sdk-2 -s -k 'not load' "$@"
+tests sdk-2 -s -k load "$@"
 # What differs with the SDK, once more with the other one.
-tests sdk-1 -k 'sdk or compat or native' "$@"
+tests sdk-1 -k 'sdk or compat' "$@"
 if command -v python3.9 >/dev/null && python3.9 -V >/dev/null 2>&1; then
     # The oldest Python, and the last line of the SDK that runs on it.
     environment oldest python3.9 anthropic==0.125.0
-    tests oldest -k 'not load' "$@"
+    tests oldest -k 'not load and not conformance' "$@"
 fi

@@ -120,7 +120,9 @@ class Snapshot:
             # A container that is not told of stays; the other members may become null again.
             if name != "container" or value is not None:
                 self.message[name] = value
-        usage = self.message.setdefault("usage", Object())
+        usage = self.message.get("usage")
+        if not isinstance(usage, dict):
+            usage = self.message["usage"] = Object()
         # Totals, not increments; null says nothing.
         usage.update({name: value for name, value in (event.get("usage") or {}).items() if value is not None})
 

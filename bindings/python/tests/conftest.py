@@ -90,6 +90,9 @@ def start(program, *, env=None, spool=None):
 
 def run(program, **options):
     """(exit status, standard output, standard error)"""
-    child = start(program, **options)
-    out, err = child.communicate(timeout=60)
+    with start(program, **options) as child:
+        try:
+            out, err = child.communicate(timeout=300)
+        finally:
+            child.kill()
     return child.returncode, out, err
