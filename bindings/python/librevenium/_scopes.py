@@ -22,16 +22,19 @@ class Layer:
         # A copy, as text: what becomes of the mapping afterwards changes nothing.
         self.metadata = _text(fields)
         self.meter = meter
-        self._scope = None
+        # By process: a handle of the parent means nothing in a forked child.
+        self._handles = {}
 
     def scope(self):
         """The native scope of this layer and of all around it. It lives as long as this layer does."""
-        pid, handle = self._scope or (None, 0)
-        if pid != os.getpid():
-            # A handle of the parent means nothing here.
-            handle = self._open()
-            pid = os.getpid()
-            self._scope = (pid, handle)
+        pid = os.getpid()
+        handle = self._handles.get(pid)
+        if handle is None:
+            made = self._open()
+            # Threads that share a context may come at the same time: one handle stays.
+            handle = self._handles.setdefault(pid, made)
+            if handle != made:
+                native.release(made)
         return handle or (self.outer.scope() if self.outer else native.SCOPE_NONE)
 
     def _open(self):
@@ -46,9 +49,10 @@ class Layer:
         return 0
 
     def __del__(self):
-        pid, handle = self._scope or (None, 0)
-        if handle and pid == os.getpid():
-            native.release(handle)
+        try:
+            native.release(self._handles.get(os.getpid(), 0))
+        except (TypeError, AttributeError):
+            pass  # the interpreter ends
 
 
 def _text(fields):

@@ -207,7 +207,9 @@ def _is_json(info):
 
 
 def _headers(info):
-    return [(name, value) for name, value in (info.get("headers") or {}).items() if name.lower() not in NOT_HANDED_OVER]
+    """As bytes: a value may be more than ASCII."""
+    headers = (info.get("headers") or {}).items()
+    return [(name.encode(), value.encode()) for name, value in headers if name.lower() not in NOT_HANDED_OVER]
 
 
 def events_bytes(call):
@@ -350,8 +352,8 @@ class _Made:
         if ended.code == native.OK:
             if not _is_json(info):
                 # A long reply is streamed underneath.
-                headers = [(name, value) for name, value in headers if name.lower() != "content-type"]
-                headers.append(("content-type", "application/json"))
+                headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
+                headers.append((b"content-type", b"application/json"))
         else:
             # Not an error of the Messages API, a proxy's page say: the library kept it inside its own.
             page = _object((_members(body) or {}).get("error")).get("body")

@@ -61,6 +61,13 @@ def test_raw_and_streaming_responses(sandbox, client):
     sandbox.records(3)
 
 
+def test_a_header_beyond_ascii(sandbox, client):
+    base = sandbox.place({"headers": {"x-name": "\u00e9\u20ac"}})
+    raw = client.with_options(base_url=base).messages.with_raw_response.create(**params())
+    plain = anthropic.Anthropic(base_url=base).messages.with_raw_response.create(**params())
+    assert raw.headers["x-name"] == plain.headers["x-name"]
+
+
 def test_beta(sandbox, client):
     for each in (client, anthropic.Anthropic()):
         message = each.beta.messages.create(**params(), betas=["some-beta-2026-01-01"])
