@@ -19,7 +19,6 @@ message = client.messages.create(
             "email": "jane@acme.example",
             "credential": {"name": "support-key", "value": "key-7"},  # for nobody in particular: credentialAlias
         },
-
         # What for.
         "agent": "summarizer",
         "agentVersion": "2.3.0",
@@ -27,7 +26,6 @@ message = client.messages.create(
         "operationSubtype": "ticket",
         "ticketId": "4711",
         "responseQualityScore": 0.95,
-
         # Where it stands among other calls.
         "traceId": "trace-9f2c",
         "traceType": "support",
@@ -37,7 +35,6 @@ message = client.messages.create(
         "retryNumber": 0,
         "environment": "production",
         "region": "eu-central-1",
-
         # The job an agent works at, and the agents it works with.
         "agenticJobId": "job-100",
         "agenticJobName": "Clear the inbox",
@@ -46,7 +43,6 @@ message = client.messages.create(
         "squadId": "squad-5",
         "squadName": "Support",
         "squadRole": "writer",
-
         # The skill in use.
         "skillName": "summarize-ticket",
         "skillKind": "prompt",
@@ -54,7 +50,6 @@ message = client.messages.create(
         "skillPluginName": "support-tools",
         "skillMarketplaceName": "acme-tools",
         "skillInvocationTrigger": "automatic",
-
         # How the prompt came about.
         "effort": "low",
         "speed": "fast",
@@ -65,7 +60,6 @@ message = client.messages.create(
         "querySource": "user",
         "subagentType": "writer",
         "codingAssistantAccountUuid": "00000000-0000-4000-8000-000000000042",
-
         # What only the application or a gateway of its own knows.
         "modelHost": "gateway-1",
         "mediationLatency": 12,

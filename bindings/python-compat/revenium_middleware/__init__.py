@@ -2,8 +2,8 @@
 generators, and for `with` and `async with`. They nest: the inner one wins, field by field."""
 
 from librevenium import flush, is_initialized, shutdown, status, status_json
-from librevenium._scopes import _Scope
 from librevenium import usage_metadata as _usage_metadata
+from librevenium._scopes import _Scope
 
 get_metering_status = status
 
@@ -27,6 +27,13 @@ def revenium_meter(operation_type=None, metadata=None, name=None):
 track_usage = revenium_meter
 
 __all__ = [
-    "flush", "get_metering_status", "is_initialized", "revenium_metadata", "revenium_meter", "shutdown", "status",
-    "status_json", "track_usage",
+    "flush",
+    "get_metering_status",
+    "is_initialized",
+    "revenium_metadata",
+    "revenium_meter",
+    "shutdown",
+    "status",
+    "status_json",
+    "track_usage",
 ]

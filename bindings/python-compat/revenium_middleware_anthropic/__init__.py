@@ -36,5 +36,13 @@ def is_initialized():
 initialize()
 
 __all__ = [
-    "flush", "initialize", "is_initialized", "meter", "shutdown", "status", "status_json", "usage_context", "usage_metadata",
+    "flush",
+    "initialize",
+    "is_initialized",
+    "meter",
+    "shutdown",
+    "status",
+    "status_json",
+    "usage_context",
+    "usage_metadata",
 ]

@@ -129,6 +129,4 @@ def _warn_unmetered(client):
     if _is_foreign(client):
         transport.warn(type(client).__name__, f"{type(client).__name__} is passed on as it is")
     else:
-        transport.warn(
-            "http_client", "a client has an HTTP client of its own: give it http_client=librevenium.http_client()"
-        )
+        transport.warn("http_client", "a client has an HTTP client of its own: give it http_client=librevenium.http_client()")

@@ -6,8 +6,8 @@ import json
 import time
 
 from . import _core as core
-from . import _native as native
 from . import _errors as errors
+from . import _native as native
 
 PROVIDERS = (None, "anthropic", "bedrock")
 METERING = ("off", "on", "selective")

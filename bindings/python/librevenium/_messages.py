@@ -13,8 +13,9 @@ from . import _scopes as scopes
 class Options:
     """What a client chooses for its calls; what is None stays as the settings say."""
 
-    def __init__(self, api_key=None, auth_token=None, base_url=None, timeout=None, max_retries=None, default_headers=None,
-                 provider=None):
+    def __init__(
+        self, api_key=None, auth_token=None, base_url=None, timeout=None, max_retries=None, default_headers=None, provider=None
+    ):
         self.api_key = api_key
         self.auth_token = auth_token
         self.base_url = base_url

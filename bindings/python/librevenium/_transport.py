@@ -24,8 +24,19 @@ SDK_RETRIES = 2
 EXTENSION = "revenium"
 # Headers of one connection, or of the body as it was before our members went in.
 NOT_PASSED_ON = frozenset(
-    ("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer",
-     "transfer-encoding", "upgrade")
+    (
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 # Response headers that no longer fit the body: it is decoded, and of another length.
 NOT_HANDED_OVER = frozenset(("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"))
@@ -164,7 +175,7 @@ class Metered:
         choices = {
             # The URL says who is asked, whatever the environment prefers.
             "provider": "anthropic",
-            "base_url": f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().partition('?')[0][:-len(PATH)]}{query}",
+            "base_url": f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().partition('?')[0][: -len(PATH)]}{query}",
             "headers": headers,
             # The SDK retries: an attempt after which it will try again is no call of its own.
             "max_retries": 0,
@@ -246,7 +257,7 @@ def warn(code, message):
 # ---- what depends on the HTTP package ----
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _made_for(module):
     return _Made(module)
 
@@ -372,9 +383,7 @@ class _Made:
         if body is None:
             return request
         headers = [(name, value) for name, value in request.headers.multi_items() if name != "content-length"]
-        return self.module.Request(
-            request.method, request.url, headers=headers, content=body, extensions=request.extensions
-        )
+        return self.module.Request(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
 
 
 def _client_classes(module):

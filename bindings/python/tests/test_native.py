@@ -6,9 +6,8 @@ from pathlib import Path
 
 import librevenium
 import pytest
-from librevenium import _locate, _native
-
 from conftest import run
+from librevenium import _locate, _native
 
 HEADER = (Path(__file__).resolve().parents[3] / "include" / "revenium.h").read_text()
 TYPES = {
@@ -84,3 +83,10 @@ def test_another_library_is_refused():
 def test_an_import_alone_starts_nothing():
     program = "import os, librevenium; print(len(os.listdir('/proc/self/task')), librevenium.is_initialized())"
     assert run(program) == (0, "1 True\n", "")
+
+
+def test_every_public_name_is_listed():
+    from types import ModuleType
+
+    public = {name for name, value in vars(librevenium).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    assert public == set(librevenium.__all__)
