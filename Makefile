@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 CFLAGS ?= -O1 -g
 # Each runs tests/LANGUAGE.sh, where there is one.
-LANGUAGES ?= cpp go node
+LANGUAGES ?= cpp go node python
 
 DEBUG := $(TARGET)/debug
 C_EXAMPLES := $(patsubst %.c,out/%,$(wildcard examples/c/*.c))

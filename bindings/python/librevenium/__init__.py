@@ -1,0 +1,98 @@
+"""Call Claude with every call metered to Revenium: who it was for, which model, how many tokens, how long.
+
+The official SDK, metered:      anthropic.Anthropic(http_client=librevenium.http_client())
+The same names without it:      librevenium.Anthropic(), librevenium.AsyncAnthropic(), librevenium.messages
+What a call is for:             with librevenium.usage_metadata(organizationName="Acme"): ...
+"""
+
+from . import _native
+from ._errors import (
+    AnthropicError,
+    APICancelledError,
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    OverloadedError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ReveniumError,
+    UnprocessableEntityError,
+)
+from ._library import Status, aflush, ashutdown, flush, init, is_initialized, shutdown, status, status_json
+from ._messages import (
+    Anthropic,
+    AsyncAnthropic,
+    AsyncMessages,
+    AsyncMessageStream,
+    AsyncStream,
+    Messages,
+    MessageStream,
+    Stream,
+)
+from ._objects import Message
+from ._scopes import meter, usage_metadata
+from ._transport import async_http_client, http_client
+
+# Of the loaded library, and the ABI version that this package was made for.
+__version__ = version = _native.version().decode()
+abi_version = _native.ABI
+
+messages = Messages()
+async_messages = AsyncMessages()
+
+__all__ = [
+    "APICancelledError",
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "Anthropic",
+    "AnthropicError",
+    "AsyncAnthropic",
+    "AsyncMessageStream",
+    "AsyncMessages",
+    "AsyncStream",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConflictError",
+    "InternalServerError",
+    "Message",
+    "MessageStream",
+    "Messages",
+    "NotFoundError",
+    "OverloadedError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "RequestTooLargeError",
+    "ReveniumError",
+    "Status",
+    "Stream",
+    "UnprocessableEntityError",
+    "abi_version",
+    "aflush",
+    "ashutdown",
+    "async_http_client",
+    "async_messages",
+    "flush",
+    "http_client",
+    "init",
+    "is_initialized",
+    "messages",
+    "meter",
+    "shutdown",
+    "status",
+    "status_json",
+    "usage_metadata",
+    "version",
+]

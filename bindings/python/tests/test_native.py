@@ -1,0 +1,92 @@
+"""The declarations are those of the header."""
+
+import ctypes
+import re
+from pathlib import Path
+
+import librevenium
+import pytest
+from conftest import run
+from librevenium import _locate, _native
+
+HEADER = (Path(__file__).resolve().parents[3] / "include" / "revenium.h").read_text()
+TYPES = {
+    "int32_t": ctypes.c_int32,
+    "uint32_t": ctypes.c_uint32,
+    "uint64_t": ctypes.c_uint64,
+    "int64_t": ctypes.c_int64,
+    "size_t": ctypes.c_size_t,
+    "const char *": ctypes.c_char_p,
+}
+HANDLES = {f"revenium_{name}" for name in ("handle", "result", "scope", "call", "queue")}
+
+
+def c_type(text):
+    text = re.sub(r"\w+$", "", text.strip()).strip() if not text.strip().endswith("*") else text.strip()
+    if text in HANDLES:
+        return ctypes.c_uint64
+    return TYPES.get(text, ctypes.c_void_p)
+
+
+def functions():
+    """name → (result, parameters) of each function in the header."""
+    found = {}
+    code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
+    for result, name, parameters in re.findall(r"^([\w ]+?[ *]+)(revenium_\w+)\(([^()]*)\);", code, flags=re.M):
+        parameters = " ".join(parameters.split())
+        listed = [] if parameters in ("void", "") else [c_type(parameter) for parameter in parameters.split(", ")]
+        found[name] = (TYPES[result.strip()], *listed)
+    return found
+
+
+def test_every_function_of_the_header_is_declared_as_it_is_or_left_out_for_a_reason():
+    header = functions()
+    assert len(header) >= 30
+    assert set(header) == set(_native.FUNCTIONS) | set(_native.LEFT_OUT)
+    for name, declared in _native.FUNCTIONS.items():
+        assert declared == header[name], name
+
+
+def test_constants_are_the_headers():
+    defined = {name: int(value) for name, value in re.findall(r"#define REVENIUM_(\w+) (-?\d+)\n", HEADER)}
+    assert defined["ABI_VERSION"] == _native.ABI
+    mine = {name: value for name, value in vars(_native).items() if name.isupper() and isinstance(value, int)}
+    for name in set(mine) - {"ABI"}:
+        assert mine[name] == defined[name], name
+    for number, name in enumerate(_native.EVENT_NAMES):
+        assert name is None or defined[f"EVENT_{name.upper()}"] == number
+
+
+def test_the_state_is_laid_out_as_in_the_header():
+    body = re.search(r"typedef struct revenium_state \{(.*?)\} revenium_state;", HEADER, flags=re.S).group(1)
+    body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+    fields = [(name, TYPES[kind]) for kind, name in re.findall(r"(\w+) (\w+);", body)]
+    assert fields == _native.State._fields_
+
+
+def test_the_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", librevenium.version)
+    assert librevenium.abi_version == 1
+
+
+def test_a_chosen_library_that_does_not_load_is_an_error_that_names_it(monkeypatch):
+    monkeypatch.setenv("REVENIUM_LIBRARY", "/nowhere/librevenium.so")
+    with pytest.raises(ImportError, match="REVENIUM_LIBRARY.*nowhere"):
+        _locate.find()
+
+
+def test_another_library_is_refused():
+    status, _, err = run("import librevenium", env={"REVENIUM_LIBRARY": "libc.so.6"})
+    assert status == 1 and "is no librevenium" in err
+
+
+def test_an_import_alone_starts_nothing():
+    program = "import os, librevenium; print(len(os.listdir('/proc/self/task')), librevenium.is_initialized())"
+    assert run(program) == (0, "1 True\n", "")
+
+
+def test_every_public_name_is_listed():
+    from types import ModuleType
+
+    public = {name for name, value in vars(librevenium).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    assert public == set(librevenium.__all__)
