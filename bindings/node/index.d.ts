@@ -248,10 +248,11 @@ export function statusJson(): Record<string, any>;
 export function flush(timeoutMs?: number): Promise<boolean>;
 
 /**
- * End the library for the whole process: cancel the calls under way (each rejects), deliver what waits, stop the
- * threads. Later calls reject with `REVENIUM_E_CLOSED` until `init()` starts it afresh.
+ * Undo one `init()` of this thread, or the start by its first call. The last one cancels this thread's calls under way
+ * (each rejects), delivers what waits, and ends the library if nobody else in the process has started it. Later calls
+ * of this thread reject with `REVENIUM_E_CLOSED` until `init()` starts it afresh. Without a start it does nothing.
  * @param timeoutMs milliseconds; 5,000 if not given
- * @returns false: the time was up first; what is unsent stays in the spool for the next run
+ * @returns false: the time was up first; what is unsent stays in the spool, where there is one, for the next run
  */
 export function shutdown(timeoutMs?: number): Promise<boolean>;
 

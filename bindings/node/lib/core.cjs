@@ -44,25 +44,59 @@ let queue = null;
 let lastTag = 0;
 let started = false;
 let closed = false;
+/** The starts that this thread has made and not undone; `implicit`: one of them was its first call's. */
+let inits = 0;
+let implicit = false;
 
-/** Start the library. `config`: its settings as an object. */
-function init(config = {}) {
+/** Start the library. `config`: its settings as an object. `runs`: it does so already. */
+function init(config, runs) {
+  begin(config);
+  inits += 1;
+  if (!implicit) return;
+  // What the first call started belongs to whoever says so now.
+  implicit = false;
+  inits -= 1;
+  if (runs) native.shutdown(0);
+}
+
+function begin(config = {}) {
   const text = Buffer.from(JSON.stringify({ middleware_source: MIDDLEWARE_SOURCE, ...config }));
   out[0] = 0n;
-  check(native.init(text, text.length, out), taken());
+  const code = native.init(text, text.length, out);
+  check(code, taken());
   started = true;
   closed = false;
 }
 
 /** Start the library from the environment, unless it runs: another thread may have started it, in its own way. */
 function start() {
-  if (started || closed) return;
+  if (closed) check(CODE.CLOSED);
+  if (started) return;
   try {
-    init();
+    begin();
+    inits = 1;
+    implicit = true;
   } catch (error) {
     if (error.code !== 'REVENIUM_E_ALREADY') throw error;
     started = true;
   }
+}
+
+/**
+ * Undo one start of this thread. `counted`: the library counts it. `last`: no call begins here any more, and those
+ * under way are asked to end.
+ */
+function leave() {
+  const counted = inits > 0;
+  const last = started && inits <= 1;
+  if (counted) inits -= 1;
+  if (last) {
+    implicit = false;
+    started = false;
+    closed = true;
+    for (const call of calls.values()) call.cancel();
+  }
+  return { counted, last };
 }
 
 /**
@@ -89,8 +123,9 @@ function submit(request, layer, handler) {
 
 function openQueue() {
   out[0] = 0n;
-  check(native.queue_new(out));
+  const code = native.queue_new(out);
   const handle = taken();
+  check(code, handle);
   const fd = new Int32Array(1);
   check(native.queue_wake_fd(handle, fd));
   // What it reads says nothing, and always lands in the same few bytes.
@@ -200,14 +235,7 @@ function subscribe(listener, level, metering) {
   check(native.queue_subscribe(queue.handle, topics, level));
 }
 
-/** No call begins on this thread any more; those under way are asked to end. */
-function close() {
-  closed = true;
-  started = false;
-  for (const call of calls.values()) call.cancel();
-}
-
 /** How many calls of this thread have not reported their result. */
 const underWay = () => calls.size;
 
-module.exports = { init, submit, subscribe, close, underWay };
+module.exports = { init, submit, subscribe, leave, underWay };

@@ -111,11 +111,14 @@ function parsed(body) {
   }
 }
 
+/** What a function means that leaves no result to say so. */
+const SENTENCES = new Map([[CODE.CLOSED, 'The library was shut down; init() starts it again.']]);
+
 /** Throw what a function says with a negative `code`. `detail`: the result that it left to say why, or 0. */
 function check(code, detail = 0) {
   if (code >= 0) return code;
   const name = native.code_name(code);
-  const error = new ReveniumError((detail && native.result_message(detail, null)) || name);
+  const error = new ReveniumError((detail && native.result_message(detail, null)) || SENTENCES.get(code) || name);
   native.release(detail);
   error.code = name;
   throw error;

@@ -53,6 +53,7 @@ const LEFT_OUT = {
 
 const CODE = {
   OK: 0,
+  CLOSED: -8,
   TIMEOUT: -10,
   CANCELLED: -11,
   BUFFER: -12,

@@ -28,7 +28,7 @@ const LONGEST_PAUSE_MS = 50;
 const HURRY_MS = 1000;
 
 function init(config) {
-  core.init(config);
+  core.init(config, isRunning());
 }
 
 function isInitialized() {
@@ -87,14 +87,21 @@ function delivered(deadline) {
   });
 }
 
+/** The end that was begun last: who asks once more waits for the same. */
+let ending = Promise.resolve(true);
+
 async function shutdown(timeoutMs = 5000) {
-  const deadline = Date.now() + timeoutMs;
-  core.close();
+  const { counted, last } = core.leave();
+  if (last) ending = end(counted, Date.now() + timeoutMs);
+  else if (counted) native.shutdown(0);
+  return ending;
+}
+
+async function end(counted, deadline) {
   const idle = await until(deadline, () => core.underWay() === 0);
   const flushed = await delivered(deadline);
-  // All that takes time is done, or its time is up: this stops the threads. Each init() of this process counted.
-  let code = CODE.OK;
-  while (isRunning() && (code === CODE.OK || code === CODE.TIMEOUT)) code = native.shutdown(0);
+  // All that takes time is done, or its time is up. The last start of the process to be undone stops the threads.
+  const code = counted ? native.shutdown(0) : CODE.OK;
   return idle && flushed && code !== CODE.TIMEOUT;
 }
 
