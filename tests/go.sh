@@ -11,6 +11,9 @@ ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
 # What `make build` does: programs look for the library by its soname.
 [ -e "$root/target/debug/librevenium.so.1" ] || ln -s librevenium.so "$root/target/debug/librevenium.so.1"
 
+# What was just built, whatever else lies there: these come before the flags of the binding.
+export CGO_LDFLAGS="-O2 -g -L$root/target/debug -Wl,-rpath,$root/target/debug"
+
 scratch=$(mktemp -d)
 trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
 passed=0
@@ -57,6 +60,7 @@ module=github.com/librevenium/librevenium/bindings/go
 go mod init example.com/elsewhere 2>/dev/null
 go mod edit -require=$module@v0.0.0 -replace=$module="$binding"
 go build -o checkout . && expect getting_started "$scratch/elsewhere/checkout"
+unset CGO_LDFLAGS # from here on the library is another one
 make -s --no-print-directory -C "$root" install PROFILE=dev PREFIX="$scratch/usr" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "make install"; }
 # Go's build cache does not look at what pkg-config says, which is another place in each run; it does look at CGO_CFLAGS.
 CGO_CFLAGS="-O2 -g -DRUN=$$" PKG_CONFIG_PATH=$scratch/usr/lib/pkgconfig go build -tags revenium_pkgconfig -o installed .

@@ -3,7 +3,7 @@
 import Anthropic, { RateLimitError, flush, init, meter, onLog, shutdown, status, withUsageMetadata } from 'librevenium';
 
 const client = new Anthropic();
-const params = { model: 'claude-sonnet-4-5', max_tokens: 10, messages: [{ role: 'user' as const, content: 'hi' }] };
+const params = { model: 'claude-sonnet-5-5', max_tokens: 10, messages: [{ role: 'user' as const, content: 'hi' }] };
 
 const text: string = await withUsageMetadata({ organizationName: 'acme', subscriber: { id: 'u' } }, async () => {
   const message = await client.messages.create({ ...params, usage_metadata: { task_type: 'chat' } });
