@@ -4,6 +4,7 @@
 const { AnthropicError, APIUserAbortError } = require('./errors.cjs');
 const { Inbox, Stream } = require('./stream.cjs');
 const snapshots = require('./snapshot.cjs');
+const { tidy } = require('./usage.cjs');
 
 class MessageStream {
   #listeners = new Map();
@@ -36,6 +37,7 @@ class MessageStream {
       const { body, info } = await ended;
       this.#info = info;
       const whole = JSON.parse(body);
+      tidy(whole.usage);
       this.receivedMessages.push(whole);
       this.#emit('message', whole);
       this.#emit('finalMessage', whole);

@@ -9,6 +9,7 @@ const { ofResponse } = require('./headers.cjs');
 const { Inbox, Stream } = require('./stream.cjs');
 const { MessageStream } = require('./message-stream.cjs');
 const request = require('./request.cjs');
+const { tidy } = require('./usage.cjs');
 
 /** REVENIUM_EVENT_PING: keeps the connection open, tells nothing. */
 const PING = 7;
@@ -53,7 +54,9 @@ class Messages {
         },
       });
     });
-    return { data: withRequestId(parse(body), requestId), info };
+    const data = parse(body);
+    tidy(data.usage);
+    return { data: withRequestId(data, requestId), info };
   }
 
   /** `signal`: another one beside that of the options. */

@@ -2,6 +2,7 @@
 // The message as far as a stream has come: each event laid over what came before, as the Messages API defines it.
 
 const { PartialJson, partialJson } = require('./partial-json.cjs');
+const { tidy } = require('./usage.cjs');
 
 /**
  * What has arrived of a tool's input, by content block: its text, and its value as far as somebody asked. Kept beside
@@ -13,7 +14,7 @@ const inputs = new WeakMap();
 function apply(snapshot, event) {
   if (event.type === 'message_start') {
     const begun = structuredClone(event.message ?? {});
-    return Object.assign(begun, { content: begun.content ?? [], usage: begun.usage ?? {} });
+    return Object.assign(begun, { content: begun.content ?? [], usage: tidy(begun.usage) ?? {} });
   }
   if (snapshot === undefined) return undefined;
   if (event.type === 'message_delta') close(snapshot, event);
@@ -65,6 +66,7 @@ function close(snapshot, { delta, usage }) {
     // Totals, not increments; null says nothing.
     if (value !== null) snapshot.usage[name] = value;
   }
+  tidy(snapshot.usage);
 }
 
 /** What has arrived of a tool's input, as far as it is whole: an object that grows with the next deltas. */

@@ -30,6 +30,16 @@ const pending: number = status().eventsPending;
 const flushed: boolean = (await flush(100)) && (await shutdown());
 console.log(text, id, final, stop, pending, flushed);
 
+const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'hi' }];
+const again: Anthropic.Message = await client.messages.create({ ...params, messages, usage_metadata: { agentic_job_id: 'j' } });
+messages.push({ role: 'assistant', content: again.content }, { role: 'user', content: [{ type: 'text', text: 'more' }] });
+
+// @ts-expect-error a misspelt field
+withUsageMetadata({ organisationName: 'acme' }, () => 1);
+// @ts-expect-error a misspelt field in snake_case
+client.messages.create({ ...params, usage_metadata: { task_typ: 'chat' } });
+// @ts-expect-error a number
+withUsageMetadata({ retryNumber: 'one' }, () => 1);
 // @ts-expect-error messages are required
 client.messages.create({ model: 'm', max_tokens: 1 });
 // @ts-expect-error there is no such level
