@@ -299,10 +299,6 @@ func (b *streamBody) Close() error {
 	return nil
 }
 
-// eventTypes are REVENIUM_EVENT_*, from MESSAGE_START = 1 on.
-var eventTypes = []string{"", "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
-	"message_stop", "ping"}
-
 func typeOf(e event) string {
 	if e.kind > 0 && int(e.kind) < len(eventTypes) {
 		return eventTypes[e.kind]

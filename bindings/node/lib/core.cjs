@@ -5,7 +5,8 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
-const { native, CODE, FRAME, TOPIC, out, taken } = require('./native.cjs');
+const { CODE, FRAME, FRAME_HEADER, TOPIC } = require('./constants.cjs');
+const { native, out, taken } = require('./native.cjs');
 const { check } = require('./errors.cjs').internal;
 const scopes = require('./scopes.cjs').internal;
 
@@ -14,7 +15,6 @@ const MIDDLEWARE_SOURCE = 'revenium-anthropic-node';
 /** Bytes read at a time, and how often in one turn of the event loop: timers and sockets have their turn in between. */
 const READ_BYTES = 256 * 1024;
 const READS_PER_TURN = 8;
-const HEADER = 32;
 
 /** Run things outside any request's asynchronous context, which would else live as long as they do. */
 const outside = AsyncLocalStorage.snapshot();
@@ -185,12 +185,16 @@ function deliver(used) {
   if (queue.bytes.length > READ_BYTES) Object.assign(queue, room(READ_BYTES));
 }
 
+/** Where the words of a frame lie, from its begin. */
+const [SIZE, BODY_SIZE, TAG, KIND, NUMBER] = ['size', 'body_size', 'tag', 'frame', 'code'].map((name) => FRAME_HEADER[name] / 4);
+const HEADER = FRAME_HEADER.bytes;
+
 /** What the frame that begins at byte `at` says. */
-const sizeAt = (at) => queue.words[at / 4];
-const tagAt = (at) => queue.words[at / 4 + 4] + queue.words[at / 4 + 5] * 2 ** 32;
-const frameAt = (at) => queue.words[at / 4 + 6];
-const codeAt = (at) => queue.words[at / 4 + 7] | 0;
-const textAt = (at) => queue.bytes.toString('utf8', at + HEADER, at + HEADER + queue.words[at / 4 + 1]);
+const sizeAt = (at) => queue.words[at / 4 + SIZE];
+const tagAt = (at) => queue.words[at / 4 + TAG] + queue.words[at / 4 + TAG + 1] * 2 ** 32;
+const frameAt = (at) => queue.words[at / 4 + KIND];
+const codeAt = (at) => queue.words[at / 4 + NUMBER] | 0;
+const textAt = (at) => queue.bytes.toString('utf8', at + HEADER, at + HEADER + queue.words[at / 4 + BODY_SIZE]);
 
 /** A frame of a call, or the events from byte `at` to `end`. */
 function report(frame, at, end) {

@@ -4,7 +4,7 @@
 
 const core = require('./core.cjs');
 const { ofResponse } = require('./headers.cjs');
-const { CODE } = require('./native.cjs');
+const { CODE, EVENT } = require('./constants.cjs');
 const { internal } = require('./errors.cjs');
 const scopes = require('./scopes.cjs').internal;
 
@@ -26,17 +26,9 @@ const NOT_PASSED_ON = new Set([
 ]);
 /** Response headers that no longer fit the body: it is decoded, and of another length. */
 const NOT_HANDED_OVER = ['content-encoding', 'content-length', 'transfer-encoding'];
-/** REVENIUM_EVENT_* as `event:` lines name them; other types are in the JSON. */
-const EVENT_NAMES = [
-  null,
-  'message_start',
-  'content_block_start',
-  'content_block_delta',
-  'content_block_stop',
-  'message_delta',
-  'message_stop',
-  'ping',
-];
+/** Events by number as `event:` lines name them; other types are in the JSON. */
+const EVENT_NAMES = new Map(Object.entries(EVENT).map(([name, number]) => [number, name.toLowerCase()]));
+EVENT_NAMES.delete(EVENT.OTHER);
 /** Statuses whose response has no body. */
 const BODILESS = new Set([204, 205, 304]);
 
@@ -184,7 +176,7 @@ function call(url, text, wantsStream, layer, signal) {
         events(kinds, texts) {
           // Events after all, whatever was announced.
           if (announced && !stream) begin();
-          texts.forEach((json, at) => stream?.event(EVENT_NAMES[kinds[at]] ?? typeOf(json), json));
+          texts.forEach((json, at) => stream?.event(EVENT_NAMES.get(kinds[at]) ?? typeOf(json), json));
         },
         result(ended) {
           forget();
