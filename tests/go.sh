@@ -47,7 +47,7 @@ tests "$binding" -race
 tests "$binding" -run='ManyCallsInFlight|NoLeak'
 tests "$binding/dropintest" -race
 
-for example in getting_started metadata streaming scopes async status; do
+for example in getting_started metadata streaming tools scopes async status; do
     expect "$example" "$root/examples/go/run" "$example"
 done
 expect getting_started "$root/examples/go/run" dropin
@@ -79,4 +79,4 @@ mkdir "$scratch/deployed"
 mv copied "$scratch/copy/lib/linux_amd64/librevenium.so.1" "$scratch/deployed" && rm -r "$scratch/copy"
 expect getting_started "$scratch/deployed/copied"
 
-echo "go: $passed tests passed; 7 examples, 5 ways to link"
+echo "go: $passed tests passed; 8 examples, 5 ways to link"
