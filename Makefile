@@ -7,7 +7,9 @@ CFLAGS ?= -O1 -g
 LANGUAGES ?= cpp go node python
 
 DEBUG := $(TARGET)/debug
-C_EXAMPLES := $(patsubst %.c,out/%,$(wildcard examples/c/*.c))
+# One example reads JSON, and needs cJSON for it.
+CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
+C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
 .PHONY: help build examples demo test check bench install uninstall clean
 .DELETE_ON_ERROR:
@@ -56,7 +58,9 @@ clean: ## remove what was built
 out/examples/c/%: examples/c/%.c examples/c/example.h include/revenium.h | build
 	@mkdir -p $(@D)
 	$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -pedantic -Werror $(CFLAGS) -Iinclude $< -o $@ \
-	    -L$(DEBUG) -lrevenium -Wl,-rpath,$(abspath $(DEBUG)) -pthread
+	    -L$(DEBUG) -lrevenium -Wl,-rpath,$(abspath $(DEBUG)) -pthread $(LDLIBS)
+
+out/examples/c/tools: LDLIBS = $(CJSON)
 
 # install, uninstall
 include bindings/c/install.mk

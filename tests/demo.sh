@@ -20,8 +20,18 @@ complain() {
     touch "$scratch/failed"
 }
 
+# The C and C++ programs that read JSON need a library for it; without one they are left out.
+lacks() {
+    case $1/$2 in
+    c/tools) pkg-config --exists libcjson 2>/dev/null || echo libcjson-dev ;;
+    cpp/tools) echo '#include <nlohmann/json.hpp>' | "${CXX:-g++}" -E -x c++ - >/dev/null 2>&1 || echo nlohmann-json3-dev ;;
+    esac
+}
+
 run() {
     printf '\n---- %s: %s\n\n' "$1" "$2"
+    missing=$(lacks "$1" "$2")
+    [ -z "$missing" ] || { echo "left out: apt-get install $missing"; return; }
     credentials=
     # The sandbox wants requests to AWS signed, and takes any signature.
     [ "$2" != bedrock ] || credentials='AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox'
@@ -37,7 +47,7 @@ run() {
 
 for language in c cpp go node python; do
     [ -x "examples/$language/run" ] || continue
-    for example in getting_started metadata streaming scopes async status bedrock; do
+    for example in getting_started metadata streaming tools scopes async status bedrock; do
         run "$language" "$example"
     done
 done

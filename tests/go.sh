@@ -11,6 +11,9 @@ ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
 # What `make build` does: programs look for the library by its soname.
 [ -e "$root/target/debug/librevenium.so.1" ] || ln -s librevenium.so "$root/target/debug/librevenium.so.1"
 
+# What was just built, whatever else lies there: these come before the flags of the binding.
+export CGO_LDFLAGS="-O2 -g -L$root/target/debug -Wl,-rpath,$root/target/debug"
+
 scratch=$(mktemp -d)
 trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
 passed=0
@@ -44,7 +47,7 @@ tests "$binding" -race
 tests "$binding" -run='ManyCallsInFlight|NoLeak'
 tests "$binding/dropintest" -race
 
-for example in getting_started metadata streaming scopes async status; do
+for example in getting_started metadata streaming tools scopes async status; do
     expect "$example" "$root/examples/go/run" "$example"
 done
 expect getting_started "$root/examples/go/run" dropin
@@ -57,6 +60,7 @@ module=github.com/librevenium/librevenium/bindings/go
 go mod init example.com/elsewhere 2>/dev/null
 go mod edit -require=$module@v0.0.0 -replace=$module="$binding"
 go build -o checkout . && expect getting_started "$scratch/elsewhere/checkout"
+unset CGO_LDFLAGS # from here on the library is another one
 make -s --no-print-directory -C "$root" install PROFILE=dev PREFIX="$scratch/usr" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "make install"; }
 # Go's build cache does not look at what pkg-config says, which is another place in each run; it does look at CGO_CFLAGS.
 CGO_CFLAGS="-O2 -g -DRUN=$$" PKG_CONFIG_PATH=$scratch/usr/lib/pkgconfig go build -tags revenium_pkgconfig -o installed .
@@ -75,4 +79,4 @@ mkdir "$scratch/deployed"
 mv copied "$scratch/copy/lib/linux_amd64/librevenium.so.1" "$scratch/deployed" && rm -r "$scratch/copy"
 expect getting_started "$scratch/deployed/copied"
 
-echo "go: $passed tests passed; 7 examples, 5 ways to link"
+echo "go: $passed tests passed; 8 examples, 5 ways to link"

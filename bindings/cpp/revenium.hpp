@@ -3,7 +3,7 @@
 //     #include <revenium.hpp>
 //
 //     revenium::client client;
-//     auto reply = client.messages.create(R"({"model": "claude-sonnet-4-5", "max_tokens": 100,
+//     auto reply = client.messages.create(R"({"model": "claude-sonnet-5-5", "max_tokens": 100,
 //                                             "messages": [{"role": "user", "content": "Hello"}]})");
 //     std::cout << reply.text() << ' ' << reply.usage().output_tokens << '\n';
 //

@@ -68,14 +68,14 @@ type event struct {
 }
 
 func newDispatcher() (*dispatcher, error) {
-	queue, code := nativeQueueNew()
-	if code < 0 {
-		return nil, &Error{Code: code, Message: "No completion queue."}
+	queue, err := nativeQueueNew()
+	if err != nil {
+		return nil, err
 	}
 	d := &dispatcher{queue: queue, gate: make(chan struct{}, submitting), calls: map[uint64]*call{}}
-	if d.alone.queue, code = nativeQueueNew(); code < 0 {
+	if d.alone.queue, err = nativeQueueNew(); err != nil {
 		nativeRelease(queue)
-		return nil, &Error{Code: code, Message: "No completion queue."}
+		return nil, err
 	}
 	d.alone.buffer = make([]byte, aloneBuffer)
 	switch fd, code := nativeQueueWakeFD(queue); {

@@ -4,7 +4,7 @@
 //	client := revenium.NewClient()
 //	ctx = revenium.WithUsageMetadata(ctx, map[string]any{"organizationName": "Acme", "taskType": "greeting"})
 //	message, err := client.Messages.New(ctx, revenium.MessageNewParams{
-//		Model:     "claude-sonnet-4-5",
+//		Model:     "claude-sonnet-5-5",
 //		MaxTokens: 100,
 //		Messages:  []revenium.MessageParam{revenium.NewUserMessage(revenium.NewTextBlock("Hello!"))},
 //	})

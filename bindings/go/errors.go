@@ -11,44 +11,6 @@ import (
 // so that errors.Is(err, revenium.ErrRateLimit) works.
 type Code int32
 
-const (
-	codeOK     Code = 0
-	codeEmpty  Code = 1
-	codeBuffer Code = -12 // the buffer of this binding grows
-
-	ErrInternal      Code = -1 // a mistake of the library; the process is intact
-	ErrArgument      Code = -2
-	ErrUTF8          Code = -3
-	ErrJSON          Code = -4 // the request is not a JSON object
-	ErrHandle        Code = -5
-	ErrConfig        Code = -6 // a setting is missing or malformed
-	ErrAlready       Code = -7 // running with other settings
-	ErrClosed        Code = -8 // after Shutdown
-	ErrWouldDeadlock Code = -9
-	ErrTimeout       Code = -10 // also matches context.DeadlineExceeded
-	ErrCancelled     Code = -11 // also matches context.Canceled
-	ErrBusy          Code = -13 // more calls in flight than allowed
-	ErrForked        Code = -14
-	ErrUnsupported   Code = -15
-	ErrConnection    Code = -20 // DNS, TCP, TLS
-	ErrStream        Code = -21 // broke off or was not readable
-	ErrAWS           Code = -22 // AWS credentials or signing
-
-	// The provider answered with an error.
-
-	ErrAPI              Code = -40 // any other HTTP status
-	ErrBadRequest       Code = -41 // HTTP 400
-	ErrAuthentication   Code = -42 // HTTP 401
-	ErrPermissionDenied Code = -43 // HTTP 403
-	ErrNotFound         Code = -44 // HTTP 404
-	ErrConflict         Code = -45 // HTTP 409
-	ErrRequestTooLarge  Code = -46 // HTTP 413
-	ErrUnprocessable    Code = -47 // HTTP 422
-	ErrRateLimit        Code = -48 // HTTP 429
-	ErrInternalServer   Code = -49 // HTTP 5xx
-	ErrOverloaded       Code = -50 // HTTP 529
-)
-
 // String is the code's name in the C header, such as REVENIUM_E_RATE_LIMIT.
 func (c Code) String() string { return nativeCodeName(c) }
 
@@ -85,7 +47,8 @@ func (e *Error) Error() string {
 	return e.Code.String() + ": " + e.Message
 }
 
-// Is matches the error's code, and the context errors that mean the same.
+// Is matches the error's code, and the context errors that mean the same: context.DeadlineExceeded for ErrTimeout,
+// context.Canceled for ErrCancelled.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.DeadlineExceeded:

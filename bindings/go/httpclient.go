@@ -180,8 +180,10 @@ func wholeResponse(request *http.Request, r *result) (*http.Response, error) {
 		}
 	} else {
 		sent, something := sentBody(r)
-		unreadable := r.code == ErrStream && something // a success of another shape than the Messages API's
-		if info.StatusCode < 300 && !unreadable {
+		// A success of another shape than the Messages API's, or one that is an error: the SDK judges it. But not the
+		// error of a long reply that was streamed underneath: that one came in an event.
+		odd := something && (r.code == ErrStream || r.code.isProviders() && isJSON(info.Headers))
+		if info.StatusCode < 300 && !odd {
 			return nil, newError(r)
 		}
 		body = sent
@@ -219,13 +221,13 @@ func streamedResponse(ctx context.Context, request *http.Request, c *call, head 
 	}
 	response := responseOf(request, info.StatusCode, info.Headers)
 	response.ContentLength = -1
-	response.Header.Del("Content-Length")
 	response.Body = &streamBody{ctx: ctx, call: c, plain: isJSON(info.Headers)}
 	return response
 }
 
 func responseOf(request *http.Request, status int, headers http.Header) *http.Response {
-	for _, name := range []string{"Connection", "Keep-Alive", "Transfer-Encoding"} {
+	// The body is decoded, and of another length.
+	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Keep-Alive", "Transfer-Encoding"} {
 		headers.Del(name)
 	}
 	return &http.Response{
@@ -243,7 +245,8 @@ func responseOf(request *http.Request, status int, headers http.Header) *http.Re
 type streamBody struct {
 	ctx     context.Context
 	call    *call
-	plain   bool // one JSON document came instead of events
+	plain   bool // one JSON document was announced instead of events
+	begun   bool // events came, whatever was announced
 	unread  []byte
 	err     error
 	stopped bool
@@ -263,14 +266,15 @@ func (b *streamBody) Read(p []byte) (int, error) {
 		for _, event := range events {
 			b.unread = appendEvent(b.unread, typeOf(event), event.json)
 		}
+		b.begun = b.begun || len(events) > 0
 		if end == nil {
 			continue
 		}
 		b.err = io.EOF
 		switch {
-		case end.code == codeOK && b.plain:
+		case end.code == codeOK && b.begun:
+		case end.code == codeOK, end.code.isProviders() && b.plain && !b.begun:
 			b.unread = end.json
-		case end.code == codeOK:
 		case end.code.isProviders():
 			b.unread = appendEvent(b.unread, "error", end.json)
 		default:
@@ -294,10 +298,6 @@ func (b *streamBody) Close() error {
 	}
 	return nil
 }
-
-// eventTypes are REVENIUM_EVENT_*, from MESSAGE_START = 1 on.
-var eventTypes = []string{"", "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
-	"message_stop", "ping"}
 
 func typeOf(e event) string {
 	if e.kind > 0 && int(e.kind) < len(eventTypes) {

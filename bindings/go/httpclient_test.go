@@ -55,6 +55,7 @@ func provider(t *testing.T, answer http.HandlerFunc) (url string, last func() (*
 func reply(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Request-Id", "req_1")
+	w.Header().Set("Content-Encoding", "identity")
 	_, _ = io.WriteString(w, everyKind)
 }
 
@@ -63,7 +64,7 @@ func TestTransportSendsWhatItGot(t *testing.T) {
 	url, last := provider(t, reply)
 	ctx := WithUsageMetadata(context.Background(), object{"agent": "scope", "traceId": "scope"})
 	text := `{"model":"m","max_tokens" : 9,"messages":[],"top_k":1.0e1,"usage_metadata":{"traceId":"own"},"revenium":{"headers":{"x-mine":"2"}}}`
-	request := post(t, ctx, url+"/proxy%2Fx", text, "Anthropic-Version", "2030-01-01", "X-Mine", "1", "Accept-Encoding", "gzip")
+	request := post(t, ctx, url+"/proxy%2Fx", text, "Anthropic-Version", "2030-01-01", "X-Mine", "1", "Accept-Encoding", "compress")
 	request.URL.RawQuery = "beta=true"
 	request.Host = "other.example"
 	request.Header["Anthropic-Beta"] = []string{"a", "b"}
@@ -81,11 +82,17 @@ func TestTransportSendsWhatItGot(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"X-Api-Key": "sk-ant-of-the-sdk", "Authorization": "", "Anthropic-Version": "2030-01-01", "Anthropic-Beta": "a, b", "X-Mine": "2",
-		"Accept-Encoding": "",
 	} {
 		if got := strings.Join(sent.Header[name], "|"); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+	// What is decoded by the library is asked for by the library, and nobody decodes it once more.
+	if coding := sent.Header.Get("Accept-Encoding"); strings.Contains(coding, "compress") {
+		t.Errorf("asked for %q", coding)
+	}
+	if coding, given := response.Header["Content-Encoding"]; given {
+		t.Errorf("handed over as %q", coding)
 	}
 	if record := onlyRecord(t); record["agent"] != "scope" || record["traceId"] != "own" {
 		t.Errorf("%v", record)

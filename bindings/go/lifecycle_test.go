@@ -292,3 +292,35 @@ func TestShutdownOfTheOnlyCall(t *testing.T) {
 		untilGoroutines(t, goroutines)
 	})
 }
+
+func TestFailuresLeaveNoHandle(t *testing.T) {
+	inChild(t, func() {
+		if _, err := started(); err != nil {
+			t.Fatal(err)
+		}
+		first := must(nativeQueueNew())
+		nativeRelease(first)
+		_, scopeErr := nativeScopeNew(first, nil, 0)
+		_, submitErr := nativeSubmit([]byte("{}"), scopeNone, first, 1)
+		last := must(nativeQueueNew())
+		nativeRelease(last)
+		if err := Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		_, queueErr := nativeQueueNew()
+		for _, err := range []error{scopeErr, submitErr, queueErr} {
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Message == "" || strings.HasPrefix(failure.Message, "HANDLE") {
+				t.Errorf("no sentence: %v", err)
+			}
+		}
+		if last-first != 3 {
+			t.Fatalf("%d handles were given out", last-first)
+		}
+		for h := first; h < last+2; h++ {
+			if nativeResult(h, ErrHandle).info != nil {
+				t.Errorf("handle %d is still there", h-first)
+			}
+		}
+	})
+}

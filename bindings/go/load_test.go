@@ -56,7 +56,7 @@ func TestManyCallsInFlight(t *testing.T) {
 			go func() {
 				defer ended.Done()
 				stream := client.Messages.NewStreaming(background, ask("x"), answer)
-				for stream.Next() && stream.Current().Delta == nil {
+				for stream.Next() && stream.Current().Delta.Type == "" {
 				}
 				if stream.Err() != nil {
 					t.Error(stream.Err())

@@ -143,7 +143,7 @@ func requests(t *testing.T) []sentRequest {
 
 func ask(text string) MessageNewParams {
 	return MessageNewParams{
-		Model: "claude-sonnet-4-5", MaxTokens: 100, Messages: []MessageParam{NewUserMessage(NewTextBlock(text))},
+		Model: "claude-sonnet-5-5", MaxTokens: 100, Messages: []MessageParam{NewUserMessage(NewTextBlock(text))},
 	}
 }
 

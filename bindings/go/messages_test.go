@@ -249,3 +249,43 @@ func TestChoices(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEventsThatLackMembers(t *testing.T) {
+	option := planned(t, sse(
+		`{"type":"message_start","message":{"id":"msg_1","type":"message","usage":{"input_tokens":"7","output_tokens":1.0}}}`,
+		`{"type":"content_block_start","index":0}`,
+		`{"type":"content_block_delta","index":0}`,
+		`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}`,
+		`{"type":"content_block_stop","index":0}`,
+		`{"type":"message_delta"}`,
+		`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":null}}`,
+		`{"type":"message_stop"}`))
+	stream := client.Messages.NewStreaming(context.Background(), ask("x"), option)
+	var text string
+	var input int64
+	for stream.Next() {
+		event := stream.Current()
+		text += event.Delta.Text
+		input = max(input, event.Message.Usage.InputTokens, event.Usage.InputTokens)
+	}
+	if text != "Hello" || input != 7 {
+		t.Errorf("%q, %d input tokens", text, input)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	for text, want := range map[string]Usage{
+		`{"input_tokens":7,"output_tokens":5}`:                                                         {InputTokens: 7, OutputTokens: 5},
+		`{"input_tokens":7.0,"output_tokens":"5","cache_read_input_tokens":" 3 "}`:                     {InputTokens: 7, OutputTokens: 5, CacheReadInputTokens: 3},
+		`{"input_tokens":null,"output_tokens":1e2,"cache_creation_input_tokens":"2.9"}`:                {OutputTokens: 100, CacheCreationInputTokens: 2},
+		`{"input_tokens":{},"output_tokens":"many","cache_read_input_tokens":-1.5,"cache_creation":1}`: {},
+		`{}`:     {},
+		`null`:   {},
+		`"none"`: {},
+	} {
+		var usage Usage
+		if err := json.Unmarshal([]byte(text), &usage); err != nil || usage != want {
+			t.Errorf("%s: %+v %v", text, usage, err)
+		}
+	}
+}

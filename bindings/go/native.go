@@ -107,28 +107,25 @@ func nativeStatusJSON() ([]byte, error) {
 
 func nativeRelease(h handle) { C.revenium_release(C.revenium_handle(h)) }
 
-func nativeScopeNew(parent handle, metadata []byte, flags uint32) (handle, Code) {
+func nativeScopeNew(parent handle, metadata []byte, flags uint32) (handle, error) {
 	var out C.revenium_scope
 	code := C.revenium_scope_new(C.revenium_scope(parent), chars(metadata), C.size_t(len(metadata)), C.uint32_t(flags), &out)
-	return handle(out), Code(code)
+	return made(code, handle(out))
 }
 
 func nativeSubmit(request []byte, scope, queue handle, tag uint64) (handle, error) {
 	var call C.revenium_call
 	code := C.revenium_messages_submit(chars(request), C.size_t(len(request)), C.revenium_scope(scope),
 		C.revenium_queue(queue), C.uint64_t(tag), &call)
-	if err := failed(code, handle(call)); err != nil {
-		return 0, err
-	}
-	return handle(call), nil
+	return made(code, handle(call))
 }
 
 func nativeCancel(call handle) { C.revenium_call_cancel(C.revenium_call(call)) }
 
-func nativeQueueNew() (handle, Code) {
+func nativeQueueNew() (handle, error) {
 	var out C.revenium_queue
 	code := C.revenium_queue_new(&out)
-	return handle(out), Code(code)
+	return made(code, handle(out))
 }
 
 func nativeQueueWakeFD(queue handle) (uintptr, Code) {
@@ -188,6 +185,14 @@ func nativeUsage(h handle) Usage {
 		CacheCreationInputTokens: max(0, int64(usage.cache_creation_input_tokens)),
 		CacheReadInputTokens:     max(0, int64(usage.cache_read_input_tokens)),
 	}
+}
+
+// made is the handle that a function made, or the error that it explains in the handle's place.
+func made(code C.int32_t, out handle) (handle, error) {
+	if err := failed(code, out); err != nil {
+		return 0, err
+	}
+	return out, nil
 }
 
 // failed turns a code and the result that explains it into an error, and gives the result back.

@@ -136,22 +136,20 @@ func retune(d *dispatcher) error {
 	return nil
 }
 
-// logLevels are the library's, from REVENIUM_LOG_ERROR = 1 on.
-var logLevels = []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}
-
+// levelNumber is the library's for the level that brings this one and all above it.
 func levelNumber(level slog.Level) int32 {
-	for i, l := range logLevels {
-		if level >= l {
-			return int32(i + 1)
+	for number := 1; number < len(logLevels); number++ {
+		if level >= logLevels[number] {
+			return int32(number)
 		}
 	}
-	return int32(len(logLevels))
+	return int32(len(logLevels) - 1)
 }
 
 func logLine(number int32, text []byte) LogLine {
 	level := slog.LevelDebug
-	if number >= 1 && int(number) <= len(logLevels) {
-		level = logLevels[number-1]
+	if number >= 1 && int(number) < len(logLevels) {
+		level = logLevels[number]
 	}
 	return LogLine{level, string(text)}
 }

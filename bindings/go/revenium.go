@@ -40,13 +40,17 @@ func Init(config ...Config) error {
 	}
 	library.mu.Lock()
 	defer library.mu.Unlock()
+	state, code := nativeStatus()
+	ran := code >= 0 && state.Initialized
 	if err := nativeInit(settings); err != nil {
 		return err
 	}
 	if library.implicit {
 		// What the first call started belongs to whoever says so now.
-		nativeShutdown(0)
 		library.inits, library.implicit = library.inits-1, false
+		if ran {
+			nativeShutdown(0)
+		}
 	}
 	library.inits++
 	_, err = dispatching()
@@ -99,7 +103,7 @@ func Flush(ctx context.Context) error {
 // calls fail with ErrClosed until the next Init. Without a start it does nothing.
 //
 // A Go program that ends without it delivers nothing more by itself: os.Exit, log.Fatal and a return from main run no
-// exit handlers of C. What was not sent lies in the spool for the next run. So put
+// exit handlers of C. What was not sent lies in the spool, where there is one, for the next run. So put
 //
 //	defer revenium.Shutdown(context.Background())
 //
@@ -138,7 +142,7 @@ func Shutdown(ctx context.Context) error {
 	select {
 	case code := <-done:
 		if code == ErrTimeout {
-			return &Error{Code: code, Message: "Some usage records could not be delivered in time; the spool keeps them for the next run."}
+			return &Error{Code: code, Message: "Some usage records could not be delivered in time; with a spool they wait there for the next run, without one they are lost."}
 		}
 		if code < 0 {
 			return &Error{Code: code}

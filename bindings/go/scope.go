@@ -55,14 +55,11 @@ func (s *scope) open() (handle, error) {
 	if s.meter {
 		flags = scopeMeter
 	}
-	h, code := nativeScopeNew(parent, s.fields, flags)
+	h, err := nativeScopeNew(parent, s.fields, flags)
 	if parent != scopeNone {
 		nativeRelease(parent)
 	}
-	if code < 0 {
-		return 0, &Error{Code: code}
-	}
-	return h, nil
+	return h, err
 }
 
 // marshalFields is a JSON object, or nil where there is none: metadata never fails a call.

@@ -5,12 +5,6 @@ import "encoding/json"
 // Provider is who answers a call that makes no choice of its own.
 type Provider int32
 
-const (
-	ProviderUnknown   Provider = 0
-	ProviderAnthropic Provider = 1
-	ProviderBedrock   Provider = 2
-)
-
 func (p Provider) String() string {
 	switch p {
 	case ProviderAnthropic:

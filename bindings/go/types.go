@@ -5,14 +5,25 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+)
+
+// Model names a model; any string will do.
+type Model = string
+
+// Models of the day this was written. What the provider adds later needs no constant.
+const (
+	ModelClaudeOpus5_5   Model = "claude-opus-5-5"
+	ModelClaudeSonnet5_5 Model = "claude-sonnet-5-5"
+	ModelClaudeHaiku5_5  Model = "claude-haiku-5-5"
 )
 
 // MessageNewParams is the body of a request to the Messages API. What is missing here goes into Extra; or give any other
 // value that marshals to such a body in place of this struct.
 type MessageNewParams struct {
-	Model         string          `json:"model"`
+	Model         Model           `json:"model"`
 	MaxTokens     int64           `json:"max_tokens"`
 	Messages      []MessageParam  `json:"messages"`
 	System        []ContentBlock  `json:"system,omitempty"`
@@ -221,6 +232,35 @@ type Usage struct {
 	CacheReadInputTokens     int64 `json:"cache_read_input_tokens"`
 }
 
+func (u *Usage) UnmarshalJSON(text []byte) error {
+	type plain Usage
+	err := json.Unmarshal(text, (*plain)(u))
+	var mistyped *json.UnmarshalTypeError
+	if !errors.As(err, &mistyped) {
+		return err
+	}
+	// Gateways write counts as floats or in quotes. What is no count at all is 0.
+	var members map[string]json.RawMessage
+	if json.Unmarshal(text, &members) != nil {
+		return nil
+	}
+	*u = Usage{
+		InputTokens:              count(members["input_tokens"]),
+		OutputTokens:             count(members["output_tokens"]),
+		CacheCreationInputTokens: count(members["cache_creation_input_tokens"]),
+		CacheReadInputTokens:     count(members["cache_read_input_tokens"]),
+	}
+	return nil
+}
+
+func count(text json.RawMessage) int64 {
+	number, err := strconv.ParseFloat(strings.TrimSpace(strings.Trim(string(text), `"`)), 64)
+	if err != nil || !(number > 0 && number < 1<<53) {
+		return 0
+	}
+	return int64(number)
+}
+
 // Info is what is known about a call beside its reply.
 type Info struct {
 	// Provider is who answered: "anthropic" or "bedrock".
@@ -280,16 +320,16 @@ func headersOf(headers map[string]string) http.Header {
 	return out
 }
 
-// MessageStreamEvent is one event of a streamed reply. Which members are set depends on its type.
+// MessageStreamEvent is one event of a streamed reply. Which members are set depends on its type; the others are zero.
 type MessageStreamEvent struct {
 	// Type is message_start, content_block_start, content_block_delta, content_block_stop, message_delta, message_stop,
 	// ping, or something newer than this package.
-	Type         string        `json:"type"`
-	Index        int64         `json:"index"`
-	Message      *Message      `json:"message"`
-	ContentBlock *ContentBlock `json:"content_block"`
-	Delta        *Delta        `json:"delta"`
-	Usage        *Usage        `json:"usage"`
+	Type         string       `json:"type"`
+	Index        int64        `json:"index"`
+	Message      Message      `json:"message"`
+	ContentBlock ContentBlock `json:"content_block"`
+	Delta        Delta        `json:"delta"`
+	Usage        Usage        `json:"usage"`
 	// Raw is the event as the provider sent it.
 	Raw json.RawMessage `json:"-"`
 }
@@ -305,7 +345,7 @@ func (e *MessageStreamEvent) own(text []byte) error {
 
 // Text is what a text delta adds, "" for any other event.
 func (e *MessageStreamEvent) Text() string {
-	if e.Delta == nil || e.Delta.Type != "text_delta" {
+	if e.Delta.Type != "text_delta" {
 		return ""
 	}
 	return e.Delta.Text

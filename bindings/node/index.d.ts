@@ -14,6 +14,8 @@ import type {
   UsageMetadata,
 } from './types';
 
+import type * as shapes from './types';
+
 export * from './types';
 
 /** Plug in other types, the official SDK's say: `new Anthropic<{ Message: SDK.Message; Event: SDK.RawMessageStreamEvent }>()`. */
@@ -68,6 +70,22 @@ export class Anthropic<T extends Types = {}> {
   readonly messages: Messages<T>;
   /** The same client with some options changed. */
   withOptions(options: ClientOptions): Anthropic<T>;
+}
+
+/** The shapes of the Messages API where users of the official SDK look for them: `Anthropic.MessageParam`. */
+export declare namespace Anthropic {
+  type ContentBlock = shapes.ContentBlock;
+  type Message = shapes.Message;
+  type MessageCreateParams = shapes.MessageCreateParams;
+  type MessageCreateParamsNonStreaming = shapes.MessageCreateParamsNonStreaming;
+  type MessageCreateParamsStreaming = shapes.MessageCreateParamsStreaming;
+  type MessageParam = shapes.MessageParam;
+  type Model = shapes.Model;
+  type RawMessageStreamEvent = shapes.RawMessageStreamEvent;
+  type StopReason = shapes.StopReason;
+  type TextBlock = shapes.TextBlock;
+  type ToolUseBlock = shapes.ToolUseBlock;
+  type Usage = shapes.Usage;
 }
 
 export default Anthropic;
@@ -196,9 +214,10 @@ export function fetch(input: string | URL | Request, init?: RequestInit): Promis
 
 /**
  * A `fetch` for an official client whose `maxRetries` is not the SDK's default of 2: only the attempt after which the
- * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try.
+ * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try. `passThrough`: every
+ * request goes to the global fetch, unmetered, as tests want it that intercept requests there.
  */
-export function createFetch(options?: { maxRetries?: number }): typeof fetch;
+export function createFetch(options?: { maxRetries?: number; passThrough?: boolean }): typeof fetch;
 
 /** Settings by their JSON keys, which README.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
 export type Config = Record<string, string | number | boolean | object | null>;
@@ -248,10 +267,11 @@ export function statusJson(): Record<string, any>;
 export function flush(timeoutMs?: number): Promise<boolean>;
 
 /**
- * End the library for the whole process: cancel the calls under way (each rejects), deliver what waits, stop the
- * threads. Later calls reject with `REVENIUM_E_CLOSED` until `init()` starts it afresh.
+ * Undo one `init()` of this thread, or the start by its first call. The last one cancels this thread's calls under way
+ * (each rejects), delivers what waits, and ends the library if nobody else in the process has started it. Later calls
+ * of this thread reject with `REVENIUM_E_CLOSED` until `init()` starts it afresh. Without a start it does nothing.
  * @param timeoutMs milliseconds; 5,000 if not given
- * @returns false: the time was up first; what is unsent stays in the spool for the next run
+ * @returns false: the time was up first; what is unsent stays in the spool, where there is one, for the next run
  */
 export function shutdown(timeoutMs?: number): Promise<boolean>;
 

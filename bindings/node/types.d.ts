@@ -265,29 +265,67 @@ export interface Subscriber {
   credential?: { name?: string; value?: string };
 }
 
-/**
- * Fields of Revenium's usage records. Every field may be written in snake_case too; where both spellings are given, the
- * camelCase one wins. A blank value never erases one from an outer scope; `subscriber` is replaced as a whole. A bad
- * value loses its field, with a warning in the log; it never fails the call.
- */
-export interface UsageMetadata {
-  traceId?: string;
-  taskType?: string;
-  subscriptionId?: string;
-  agent?: string;
-  agentVersion?: string;
-  responseQualityScore?: number;
-  organizationName?: string;
-  productName?: string;
-  environment?: string;
-  region?: string;
-  credentialAlias?: string;
-  traceType?: string;
-  traceName?: string;
-  transactionName?: string;
-  parentTransactionId?: string;
-  ticketId?: string;
-  retryNumber?: number;
-  subscriber?: Subscriber;
-  [field: string]: unknown;
+/** Fields of Revenium's usage records, by the names they have there. */
+interface UsageFields {
+  organizationName?: string | null;
+  productName?: string | null;
+  subscriptionId?: string | null;
+  subscriber?: Subscriber | null;
+  credentialAlias?: string | null;
+  taskType?: string | null;
+  agent?: string | null;
+  agentVersion?: string | null;
+  environment?: string | null;
+  region?: string | null;
+  traceId?: string | null;
+  traceType?: string | null;
+  traceName?: string | null;
+  ticketId?: string | null;
+  transactionName?: string | null;
+  parentTransactionId?: string | null;
+  retryNumber?: number | null;
+  responseQualityScore?: number | null;
+  operationSubtype?: string | null;
+  effort?: string | null;
+  speed?: string | null;
+  entrypoint?: string | null;
+  clientSurface?: string | null;
+  promptId?: string | null;
+  promptLength?: number | null;
+  querySource?: string | null;
+  subagentType?: string | null;
+  skillName?: string | null;
+  skillSource?: string | null;
+  skillKind?: string | null;
+  skillPluginName?: string | null;
+  skillMarketplaceName?: string | null;
+  skillInvocationTrigger?: string | null;
+  agenticJobId?: string | null;
+  agenticJobName?: string | null;
+  agenticJobType?: string | null;
+  agenticJobVersion?: string | null;
+  squadId?: string | null;
+  squadName?: string | null;
+  squadRole?: string | null;
+  codingAssistantAccountUuid?: string | null;
+  mediationLatency?: number | null;
+  modelHost?: string | null;
+  systemFingerprint?: string | null;
+  temperature?: number | null;
+  costMultiplier?: number | null;
+  pricingTier?: 'STANDARD' | 'BATCH' | null;
+  subscriptionTier?: string | null;
+  actualServiceTier?: string | null;
+  requestedServiceTier?: string | null;
 }
+
+type Snake<Name extends string> = Name extends `${infer Head}${infer Tail}`
+  ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${Snake<Tail>}`
+  : Name;
+
+/**
+ * What a call is for. Every field may be written in snake_case too; where both spellings are given, the camelCase one
+ * wins. A blank value never erases one from an outer scope; `subscriber` is replaced as a whole. A bad value loses its
+ * field, with a warning in the log; it never fails the call. A name that Revenium does not know is an error to the compiler.
+ */
+export type UsageMetadata = UsageFields & { [Name in keyof UsageFields as Snake<Name>]?: UsageFields[Name] };

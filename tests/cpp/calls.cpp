@@ -21,7 +21,7 @@ static const revenium::client client;
 TEST(create_gives_the_reply) {
   const revenium::message reply = client.messages.create(ask("hi \"there\" \xC3\xA9"));
   CHECK_EQUAL(reply.text(), "You said: hi \"there\" \xC3\xA9");
-  CHECK_EQUAL(text_at(reply.json(), "model"), "claude-sonnet-4-5-20250929");
+  CHECK_EQUAL(text_at(reply.json(), "model"), "claude-sonnet-5-5");
   CHECK_EQUAL(reply.request_id().rfind("req_sandbox_", 0), 0u);
   CHECK_EQUAL(at(reply.info(), "http_status"), "200");
   CHECK_EQUAL(text_at(reply.info(), "provider"), "anthropic");

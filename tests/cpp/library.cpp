@@ -67,6 +67,28 @@ TEST(settings_of_c_code_stay) {
   thrown_by<revenium::closed_error>([] { client.messages.create(ask("x")); });
 }
 
+TEST(a_start_of_c_code_is_not_undone) {
+  CHECK_EQUAL(revenium_init(nullptr, 0, nullptr), REVENIUM_OK);
+  CHECK(revenium::shutdown());
+  { revenium::library both(R"({"middleware_source": ""})"); }
+  CHECK(revenium::shutdown());
+  CHECK_EQUAL(client.messages.create(ask("x")).text(), "You said: x");
+  CHECK_EQUAL(revenium_shutdown(5000), REVENIUM_OK);
+}
+
+TEST(failures_leave_no_handle_and_tell_why) {
+  revenium::init();
+  const auto next = [] { return revenium::queue().native(); };
+  const revenium_handle first = next();
+  const auto refused = thrown_by<revenium::handle_error>([&] { revenium::detail::new_scope(first, {}, 0); });
+  const revenium_handle last = next();
+  CHECK_EQUAL(last - first, 2u);
+  CHECK(revenium::shutdown());
+  const auto closed = thrown_by<revenium::closed_error>([] { revenium::queue(); });
+  for (revenium_handle h = first; h < last + 2; ++h) CHECK_EQUAL(revenium_result_code(h), REVENIUM_E_HANDLE);
+  for (const std::string why : {refused.what(), closed.what()}) CHECK(why.find(' ') != std::string::npos);
+}
+
 TEST(a_shutdown_of_c_code_stays) {
   CHECK_EQUAL(revenium_init(nullptr, 0, nullptr), REVENIUM_OK);
   CHECK_EQUAL(revenium_shutdown(1000), REVENIUM_OK);

@@ -147,7 +147,7 @@ inline std::vector<std::string> requests() {
 }
 
 /// A request whose last member is `more`.
-inline std::string ask(std::string_view text, std::string_view more = "", std::string_view model = "claude-sonnet-4-5") {
+inline std::string ask(std::string_view text, std::string_view more = "", std::string_view model = "claude-sonnet-5-5") {
   std::string out = revenium::json_object({{"model", model}, {"max_tokens", 100}});
   out.pop_back();
   out += R"(, "messages": [{"role": "user", "content": )" + revenium::json_string(text) + "}]";

@@ -31,7 +31,9 @@ namespace detail {
 struct start_state {
   std::mutex mutex;
   std::atomic<bool> started{false};
-  /// The first call did it; one init() too many is counted.
+  /// The starts that this binding has made and not undone.
+  int inits = 0;
+  /// One of them was made by the first call.
   bool implicitly = false;
 
   static start_state& get() {
@@ -91,9 +93,24 @@ inline void ready() {
     handle why;
     const int code = init(with_source({}), why);
     if (code != REVENIUM_E_ALREADY) check(code, why);
-    state.implicitly = code == REVENIUM_OK;
+    if (code == REVENIUM_OK) {
+      state.implicitly = true;
+      state.inits = 1;
+    }
   }
   state.started.store(true, std::memory_order_release);
+}
+
+/// Undoes one start that this binding has made; those of others stay.
+inline int shutdown(std::chrono::milliseconds timeout) noexcept {
+  {
+    start_state& state = start_state::get();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    if (state.inits == 0) return REVENIUM_OK;
+    --state.inits;
+    state.implicitly = false;
+  }
+  return revenium_shutdown(milliseconds(timeout));
 }
 
 }  // namespace detail
@@ -114,7 +131,11 @@ inline void init(std::string_view config = {}) {
   if (code == REVENIUM_E_ALREADY && config.empty()) code = detail::init({}, why);
   detail::check(code, why);
   // The start that the first call made is this one from now on, so that one shutdown() ends both.
-  if (std::exchange(state.implicitly, false) && !first) revenium_shutdown(0);
+  if (std::exchange(state.implicitly, false)) {
+    --state.inits;
+    if (!first) revenium_shutdown(0);
+  }
+  ++state.inits;
   state.started.store(true, std::memory_order_release);
 }
 
@@ -131,17 +152,13 @@ inline bool flush(std::chrono::milliseconds timeout) {
 /// Undoes one init(), or the start that the first call made. The last one cancels the calls under way, delivers what is
 /// pending and ends the threads; it never waits much longer than `timeout`.
 ///
-/// False: not everything was delivered in time; the rest lies in the spool for the next run. True also if nothing runs.
+/// False: not everything was delivered in time; the rest lies in the spool, where there is one, for the next run. True
+/// also if this binding has started nothing.
 /// Afterwards calls throw closed_error until the next init(); what was got before can still be read. Throws
 /// would_deadlock_error inside a callback.
 inline bool shutdown(std::chrono::milliseconds timeout = std::chrono::seconds(5)) {
   detail::check_abi();
-  {
-    detail::start_state& state = detail::start_state::get();
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    state.implicitly = false;
-  }
-  const int code = revenium_shutdown(detail::milliseconds(timeout));
+  const int code = detail::shutdown(timeout);
   if (code == REVENIUM_E_TIMEOUT) return false;
   if (code != REVENIUM_E_CLOSED) detail::check(code, "The library could not be shut down");
   return true;
@@ -172,7 +189,7 @@ class library {
 
  private:
   void close() noexcept {
-    if (std::exchange(open_, false)) revenium_shutdown(detail::milliseconds(timeout_));
+    if (std::exchange(open_, false)) detail::shutdown(timeout_);
   }
 
   std::chrono::milliseconds timeout_;

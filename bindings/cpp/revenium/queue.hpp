@@ -75,8 +75,10 @@ class queue {
   queue() : state_(std::make_unique<state>()) {
     detail::ready();
     revenium_queue made = 0;
-    detail::check(revenium_queue_new(&made), "No queue could be made");
-    state_->queue = handle(made);
+    const int code = revenium_queue_new(&made);
+    handle owned(made);  // a queue, or the result that says why there is none
+    detail::check(code, owned);
+    state_->queue = std::move(owned);
   }
 
   /// Begins a call. Its events, if the body says `"stream": true`, and its result come with `tag`.

@@ -65,8 +65,9 @@ inline handle new_scope(revenium_scope parent, std::string_view json, std::uint3
   if (parent == REVENIUM_SCOPE_THREAD) scope_stack::of_this_thread().settle();
   revenium_scope made = 0;
   const int code = revenium_scope_new(parent, json.empty() ? nullptr : json.data(), json.size(), flags, &made);
-  check(code, "The scope's metadata was refused");
-  return handle(made);
+  handle owned(made);  // a scope, or the result that says why there is none
+  check(code, owned);
+  return owned;
 }
 
 }  // namespace detail

@@ -34,7 +34,7 @@ func (sdkV2) options(c call) []option.RequestOption {
 
 func (sdkV2) params(c call) anthropic.MessageNewParams {
 	return anthropic.MessageNewParams{
-		Model: "claude-sonnet-4-5", MaxTokens: 100,
+		Model: "claude-sonnet-5-5", MaxTokens: 100,
 		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(c.text))},
 	}
 }
@@ -68,7 +68,7 @@ func (s sdkV2) stream(ctx context.Context, c call, each func(kind string) bool) 
 func (s sdkV2) beta(ctx context.Context, c call) (reply, error) {
 	client := anthropic.NewClient(s.options(c)...)
 	message, err := client.Beta.Messages.New(ctx, anthropic.BetaMessageNewParams{
-		Model: "claude-sonnet-4-5", MaxTokens: 100, Betas: []anthropic.AnthropicBeta{"one", "two"},
+		Model: "claude-sonnet-5-5", MaxTokens: 100, Betas: []anthropic.AnthropicBeta{"one", "two"},
 		Messages: []anthropic.BetaMessageParam{anthropic.NewBetaUserMessage(anthropic.NewBetaTextBlock(c.text))},
 	})
 	if err != nil {
@@ -80,7 +80,7 @@ func (s sdkV2) beta(ctx context.Context, c call) (reply, error) {
 func (s sdkV2) countTokens(ctx context.Context, c call) (int64, error) {
 	client := anthropic.NewClient(s.options(c)...)
 	count, err := client.Messages.CountTokens(ctx, anthropic.MessageCountTokensParams{
-		Model: "claude-sonnet-4-5", Messages: s.params(c).Messages,
+		Model: "claude-sonnet-5-5", Messages: s.params(c).Messages,
 	})
 	if err != nil {
 		return 0, err

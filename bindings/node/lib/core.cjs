@@ -5,7 +5,8 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
-const { native, CODE, FRAME, TOPIC, out, taken } = require('./native.cjs');
+const { CODE, FRAME, FRAME_HEADER, TOPIC } = require('./constants.cjs');
+const { native, out, taken } = require('./native.cjs');
 const { check } = require('./errors.cjs').internal;
 const scopes = require('./scopes.cjs').internal;
 
@@ -14,7 +15,6 @@ const MIDDLEWARE_SOURCE = 'revenium-anthropic-node';
 /** Bytes read at a time, and how often in one turn of the event loop: timers and sockets have their turn in between. */
 const READ_BYTES = 256 * 1024;
 const READS_PER_TURN = 8;
-const HEADER = 32;
 
 /** Run things outside any request's asynchronous context, which would else live as long as they do. */
 const outside = AsyncLocalStorage.snapshot();
@@ -44,25 +44,59 @@ let queue = null;
 let lastTag = 0;
 let started = false;
 let closed = false;
+/** The starts that this thread has made and not undone; `implicit`: one of them was its first call's. */
+let inits = 0;
+let implicit = false;
 
-/** Start the library. `config`: its settings as an object. */
-function init(config = {}) {
+/** Start the library. `config`: its settings as an object. `runs`: it does so already. */
+function init(config, runs) {
+  begin(config);
+  inits += 1;
+  if (!implicit) return;
+  // What the first call started belongs to whoever says so now.
+  implicit = false;
+  inits -= 1;
+  if (runs) native.shutdown(0);
+}
+
+function begin(config = {}) {
   const text = Buffer.from(JSON.stringify({ middleware_source: MIDDLEWARE_SOURCE, ...config }));
   out[0] = 0n;
-  check(native.init(text, text.length, out), taken());
+  const code = native.init(text, text.length, out);
+  check(code, taken());
   started = true;
   closed = false;
 }
 
 /** Start the library from the environment, unless it runs: another thread may have started it, in its own way. */
 function start() {
-  if (started || closed) return;
+  if (closed) check(CODE.CLOSED);
+  if (started) return;
   try {
-    init();
+    begin();
+    inits = 1;
+    implicit = true;
   } catch (error) {
     if (error.code !== 'REVENIUM_E_ALREADY') throw error;
     started = true;
   }
+}
+
+/**
+ * Undo one start of this thread. `counted`: the library counts it. `last`: no call begins here any more, and those
+ * under way are asked to end.
+ */
+function leave() {
+  const counted = inits > 0;
+  const last = started && inits <= 1;
+  if (counted) inits -= 1;
+  if (last) {
+    implicit = false;
+    started = false;
+    closed = true;
+    for (const call of calls.values()) call.cancel();
+  }
+  return { counted, last };
 }
 
 /**
@@ -89,8 +123,9 @@ function submit(request, layer, handler) {
 
 function openQueue() {
   out[0] = 0n;
-  check(native.queue_new(out));
+  const code = native.queue_new(out);
   const handle = taken();
+  check(code, handle);
   const fd = new Int32Array(1);
   check(native.queue_wake_fd(handle, fd));
   // What it reads says nothing, and always lands in the same few bytes.
@@ -150,12 +185,16 @@ function deliver(used) {
   if (queue.bytes.length > READ_BYTES) Object.assign(queue, room(READ_BYTES));
 }
 
+/** Where the words of a frame lie, from its begin. */
+const [SIZE, BODY_SIZE, TAG, KIND, NUMBER] = ['size', 'body_size', 'tag', 'frame', 'code'].map((name) => FRAME_HEADER[name] / 4);
+const HEADER = FRAME_HEADER.bytes;
+
 /** What the frame that begins at byte `at` says. */
-const sizeAt = (at) => queue.words[at / 4];
-const tagAt = (at) => queue.words[at / 4 + 4] + queue.words[at / 4 + 5] * 2 ** 32;
-const frameAt = (at) => queue.words[at / 4 + 6];
-const codeAt = (at) => queue.words[at / 4 + 7] | 0;
-const textAt = (at) => queue.bytes.toString('utf8', at + HEADER, at + HEADER + queue.words[at / 4 + 1]);
+const sizeAt = (at) => queue.words[at / 4 + SIZE];
+const tagAt = (at) => queue.words[at / 4 + TAG] + queue.words[at / 4 + TAG + 1] * 2 ** 32;
+const frameAt = (at) => queue.words[at / 4 + KIND];
+const codeAt = (at) => queue.words[at / 4 + NUMBER] | 0;
+const textAt = (at) => queue.bytes.toString('utf8', at + HEADER, at + HEADER + queue.words[at / 4 + BODY_SIZE]);
 
 /** A frame of a call, or the events from byte `at` to `end`. */
 function report(frame, at, end) {
@@ -200,14 +239,7 @@ function subscribe(listener, level, metering) {
   check(native.queue_subscribe(queue.handle, topics, level));
 }
 
-/** No call begins on this thread any more; those under way are asked to end. */
-function close() {
-  closed = true;
-  started = false;
-  for (const call of calls.values()) call.cancel();
-}
-
 /** How many calls of this thread have not reported their result. */
 const underWay = () => calls.size;
 
-module.exports = { init, submit, subscribe, close, underWay };
+module.exports = { init, submit, subscribe, leave, underWay };

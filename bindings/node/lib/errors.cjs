@@ -2,7 +2,8 @@
 // Errors as users of the official SDK know them, made from the library's codes.
 
 const { ofResponse } = require('./headers.cjs');
-const { native, CODE } = require('./native.cjs');
+const { CODE } = require('./constants.cjs');
+const { native } = require('./native.cjs');
 
 /** The root of all errors of this package. `code` is the library's name for what happened. */
 class AnthropicError extends Error {
@@ -69,16 +70,16 @@ class OverloadedError extends InternalServerError {}
 
 /** The provider's refusals by code; the two that have none of their own by HTTP status. */
 const BY_CODE = new Map([
-  [-41, BadRequestError],
-  [-42, AuthenticationError],
-  [-43, PermissionDeniedError],
-  [-44, NotFoundError],
-  [-45, ConflictError],
-  [-46, ContentTooLargeError],
-  [-47, UnprocessableEntityError],
-  [-48, RateLimitError],
-  [-49, InternalServerError],
-  [-50, OverloadedError],
+  [CODE.BAD_REQUEST, BadRequestError],
+  [CODE.AUTHENTICATION, AuthenticationError],
+  [CODE.PERMISSION_DENIED, PermissionDeniedError],
+  [CODE.NOT_FOUND, NotFoundError],
+  [CODE.CONFLICT, ConflictError],
+  [CODE.REQUEST_TOO_LARGE, ContentTooLargeError],
+  [CODE.UNPROCESSABLE, UnprocessableEntityError],
+  [CODE.RATE_LIMIT, RateLimitError],
+  [CODE.INTERNAL_SERVER, InternalServerError],
+  [CODE.OVERLOADED, OverloadedError],
 ]);
 const BY_STATUS = new Map([
   [402, PaymentRequiredError],
@@ -111,11 +112,14 @@ function parsed(body) {
   }
 }
 
+/** What a function means that leaves no result to say so. */
+const SENTENCES = new Map([[CODE.CLOSED, 'The library was shut down; init() starts it again.']]);
+
 /** Throw what a function says with a negative `code`. `detail`: the result that it left to say why, or 0. */
 function check(code, detail = 0) {
   if (code >= 0) return code;
   const name = native.code_name(code);
-  const error = new ReveniumError((detail && native.result_message(detail, null)) || name);
+  const error = new ReveniumError((detail && native.result_message(detail, null)) || SENTENCES.get(code) || name);
   native.release(detail);
   error.code = name;
   throw error;

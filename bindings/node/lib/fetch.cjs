@@ -4,13 +4,17 @@
 
 const core = require('./core.cjs');
 const { ofResponse } = require('./headers.cjs');
-const { CODE } = require('./native.cjs');
+const { CODE, EVENT } = require('./constants.cjs');
 const { internal } = require('./errors.cjs');
 const scopes = require('./scopes.cjs').internal;
 
 const PATH = '/v1/messages';
-/** Headers that belong to one connection, or to the body as it was before the library took its members out. */
+/**
+ * Headers that belong to one connection, to the body as it was before the library took its members out, or to the
+ * answer's coding, which the library undoes: it asks for those it knows.
+ */
 const NOT_PASSED_ON = new Set([
+  'accept-encoding',
   'connection',
   'content-length',
   'expect',
@@ -22,26 +26,31 @@ const NOT_PASSED_ON = new Set([
 ]);
 /** Response headers that no longer fit the body: it is decoded, and of another length. */
 const NOT_HANDED_OVER = ['content-encoding', 'content-length', 'transfer-encoding'];
-/** REVENIUM_EVENT_* as `event:` lines name them; other types are in the JSON. */
-const EVENT_NAMES = [
-  null,
-  'message_start',
-  'content_block_start',
-  'content_block_delta',
-  'content_block_stop',
-  'message_delta',
-  'message_stop',
-  'ping',
-];
+/** Events by number as `event:` lines name them; other types are in the JSON. */
+const EVENT_NAMES = new Map(Object.entries(EVENT).map(([name, number]) => [number, name.toLowerCase()]));
+EVENT_NAMES.delete(EVENT.OTHER);
 /** Statuses whose response has no body. */
 const BODILESS = new Set([204, 205, 304]);
 
+/** The global fetch before a test replaced it. */
+const unmocked = globalThis.fetch;
+
 /**
  * A fetch for an SDK client with this `maxRetries`. Only the attempt after which it gives up leaves a record of a
- * failure, so that one call of its user is one record.
+ * failure, so that one call of its user is one record. `passThrough`: everything goes to the global fetch, unmetered.
  */
-function createFetch({ maxRetries = 2 } = {}) {
-  return (input, init) => fetchVia(maxRetries, input, init);
+function createFetch({ maxRetries = 2, passThrough = false } = {}) {
+  return (input, init) => {
+    if (passThrough || isMocked()) return globalThis.fetch(input, init);
+    return fetchVia(maxRetries, input, init);
+  };
+}
+
+/** A test that replaces the global fetch expects no request to leave: not under a test runner, fetch may be wrapped. */
+function isMocked() {
+  if (globalThis.fetch === unmocked) return false;
+  const { VITEST, JEST_WORKER_ID, NODE_TEST_CONTEXT } = process.env;
+  return Boolean(globalThis.fetch.mock || VITEST || JEST_WORKER_ID || NODE_TEST_CONTEXT);
 }
 
 async function fetchVia(maxRetries, input, init) {
@@ -139,8 +148,9 @@ class Refusal extends Error {}
 function call(url, text, wantsStream, layer, signal) {
   return new Promise((resolve, reject) => {
     let call = null;
-    // The response's body, once it is streamed.
+    // The response's body, once it is streamed; its head, as long as it is not.
     let stream = null;
+    let announced = null;
     const abort = () => {
       call?.cancel();
       reject(signal.reason);
@@ -148,20 +158,25 @@ function call(url, text, wantsStream, layer, signal) {
     };
     const forget = () => signal?.removeEventListener('abort', abort);
     signal?.addEventListener('abort', abort, { once: true });
+    const begin = () => {
+      stream = new EventBody(() => {
+        forget();
+        call.cancel();
+      });
+      resolve(response(url, announced, stream.readable));
+    };
     try {
       call = core.submit(text, layer, {
         head(text) {
-          const head = JSON.parse(text);
+          if (!wantsStream) return;
+          announced = JSON.parse(text);
           // A proxy that does not stream answers with one document: it comes with the result.
-          if (!wantsStream || isJson(head)) return;
-          stream = new EventBody(() => {
-            forget();
-            call.cancel();
-          });
-          resolve(response(url, head, stream.readable));
+          if (!isJson(announced)) begin();
         },
         events(kinds, texts) {
-          texts.forEach((json, at) => stream?.event(EVENT_NAMES[kinds[at]] ?? typeOf(json), json));
+          // Events after all, whatever was announced.
+          if (announced && !stream) begin();
+          texts.forEach((json, at) => stream?.event(EVENT_NAMES.get(kinds[at]) ?? typeOf(json), json));
         },
         result(ended) {
           forget();
@@ -178,6 +193,8 @@ function call(url, text, wantsStream, layer, signal) {
 
 /** A response body that is written event by event. Reading it gives all that has come, then waits. */
 class EventBody {
+  /** An event was written. */
+  begun = false;
   #waiting = '';
   #ended = false;
   #error = null;
@@ -207,8 +224,13 @@ class EventBody {
   }
 
   event(name, json) {
+    this.begun = true;
+    this.text(`event: ${name}\ndata: ${json.replaceAll('\n', '\ndata: ')}\n\n`);
+  }
+
+  text(text) {
     if (this.#ended) return;
-    this.#waiting += `event: ${name}\ndata: ${json.replaceAll('\n', '\ndata: ')}\n\n`;
+    this.#waiting += text;
     this.#wake();
   }
 
@@ -231,15 +253,19 @@ class EventBody {
 }
 
 /** The end of a streamed response: as the provider ended it. */
-function finish(stream, { code, body, message }) {
+function finish(stream, ended) {
+  const { code, body } = ended;
   // An error that the provider sent as an event is an event again.
   if (code <= CODE.API) stream.event('error', body);
-  stream.end(code === CODE.OK || code <= CODE.API ? null : networkError('terminated', message));
+  // One document, announced as events: it is what the provider sent.
+  if (code === CODE.OK && !stream.begun) stream.text(body);
+  if (code === CODE.OK || code <= CODE.API) return stream.end();
+  stream.end(networkError('terminated', internal.ofCall({ ...ended, info: JSON.parse(ended.info) })));
 }
 
 /** The response to a call that was not streamed, or failed before its first event. */
 async function settle(url, ended) {
-  const { code, body, message } = ended;
+  const { code, body } = ended;
   const info = JSON.parse(ended.info);
   if (code === CODE.OK) {
     // A long reply is streamed underneath.
@@ -249,10 +275,12 @@ async function settle(url, ended) {
   const own = members(body)?.error;
   // Not an error of the Messages API, a proxy's page say: the library kept it inside its own.
   const page = typeof own?.body === 'string' ? own.body : null;
-  if (info.http_status !== undefined && (code <= CODE.API || page !== null)) {
+  // The error of a long reply that was streamed underneath came in an event, not as the answer.
+  const inEvent = info.http_status < 300 && !isJson(info);
+  if (info.http_status !== undefined && ((code <= CODE.API && !inEvent) || page !== null)) {
     return response(url, info, page ?? body);
   }
-  throw networkError('fetch failed', message, internal.ofCall({ ...ended, info }));
+  throw networkError('fetch failed', internal.ofCall({ ...ended, info }));
 }
 
 function response(url, { http_status: status, headers }, body) {
@@ -262,7 +290,7 @@ function response(url, { http_status: status, headers }, body) {
 }
 
 /** As the global fetch fails when there is no answer. The SDK reads a timeout from the cause's text. */
-function networkError(text, message, cause = new Error(message)) {
+function networkError(text, cause) {
   return new TypeError(text, { cause });
 }
 

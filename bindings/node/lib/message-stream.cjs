@@ -4,6 +4,7 @@
 const { AnthropicError, APIUserAbortError } = require('./errors.cjs');
 const { Inbox, Stream } = require('./stream.cjs');
 const snapshots = require('./snapshot.cjs');
+const { tidy } = require('./usage.cjs');
 
 class MessageStream {
   #listeners = new Map();
@@ -36,6 +37,7 @@ class MessageStream {
       const { body, info } = await ended;
       this.#info = info;
       const whole = JSON.parse(body);
+      tidy(whole.usage);
       this.receivedMessages.push(whole);
       this.#emit('message', whole);
       this.#emit('finalMessage', whole);
@@ -64,8 +66,8 @@ class MessageStream {
     if (snapshot === undefined) return;
     this.#emit('streamEvent', event, snapshot);
     const block = snapshot.content[event.index];
-    if (event.type === 'content_block_stop') this.#emit('contentBlock', block);
-    if (event.type === 'content_block_delta' && block) this.#grew(event.delta, block);
+    if (event.type === 'content_block_stop' && block) this.#emit('contentBlock', block);
+    if (event.type === 'content_block_delta' && event.delta && block) this.#grew(event.delta, block);
   }
 
   #grew(delta, block) {
@@ -79,7 +81,7 @@ class MessageStream {
       case 'citations_delta':
         return this.#emit('citation', delta.citation, block.citations);
       case 'input_json_delta':
-        // Read only if somebody listens: it is parsed anew with each delta.
+        // Read only if somebody listens.
         if (!this.#listeners.get('inputJson')?.length) return;
         return this.#emit('inputJson', delta.partial_json, snapshots.inputSoFar(block));
     }

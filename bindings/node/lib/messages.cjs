@@ -2,16 +2,14 @@
 // `client.messages`: what the official SDK calls Messages.
 
 const core = require('./core.cjs');
-const { CODE } = require('./native.cjs');
+const { CODE, EVENT } = require('./constants.cjs');
 const { APIUserAbortError, APIConnectionTimeoutError, APIConnectionError, internal } = require('./errors.cjs');
 const scopes = require('./scopes.cjs').internal;
 const { ofResponse } = require('./headers.cjs');
 const { Inbox, Stream } = require('./stream.cjs');
 const { MessageStream } = require('./message-stream.cjs');
 const request = require('./request.cjs');
-
-/** REVENIUM_EVENT_PING: keeps the connection open, tells nothing. */
-const PING = 7;
+const { tidy } = require('./usage.cjs');
 
 class Messages {
   #client;
@@ -53,7 +51,9 @@ class Messages {
         },
       });
     });
-    return { data: withRequestId(parse(body), requestId), info };
+    const data = parse(body);
+    tidy(data.usage);
+    return { data: withRequestId(data, requestId), info };
   }
 
   /** `signal`: another one beside that of the options. */
@@ -86,7 +86,7 @@ class Messages {
           resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });
         },
         events(kinds, texts) {
-          inbox.push(texts.filter((_, at) => kinds[at] !== PING));
+          inbox.push(texts.filter((_, at) => kinds[at] !== EVENT.PING));
         },
         result(ended) {
           for (const forget of forgets) forget();

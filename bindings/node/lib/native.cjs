@@ -3,10 +3,8 @@
 // Only what returns at once is declared: no callback comes from a foreign thread, and nothing blocks the event loop.
 
 const koffi = require('koffi');
+const { ABI } = require('./constants.cjs');
 const { find } = require('./locate.cjs');
-
-/** REVENIUM_ABI_VERSION of the header this file was written for. */
-const ABI = 1;
 
 /** Result, then parameters. `void *` takes bytes to be read or filled; handles and tags fit a Number. */
 const FUNCTIONS = {
@@ -51,22 +49,6 @@ const LEFT_OUT = {
   revenium_result_usage: 'the reply is parsed anyway',
 };
 
-const CODE = {
-  OK: 0,
-  TIMEOUT: -10,
-  CANCELLED: -11,
-  BUFFER: -12,
-  CONNECTION: -20,
-  STREAM: -21,
-  /** This and below: what the provider said. */
-  API: -40,
-};
-
-const FRAME = { EVENT: 1, RESULT: 2, LOG: 3, METERING: 4, HEAD: 5 };
-const TOPIC = { LOG: 1, METERING: 2 };
-const SCOPE_NONE = 1;
-const SCOPE_METER = 1;
-
 function load() {
   const { library, path } = find((path) => koffi.load(path));
   const native = { path };
@@ -89,4 +71,4 @@ const out = new BigUint64Array(1);
 /** The number that the last function left in `out`. */
 const taken = () => Number(out[0]);
 
-module.exports = { native: load(), FUNCTIONS, LEFT_OUT, CODE, FRAME, TOPIC, SCOPE_NONE, SCOPE_METER, out, taken };
+module.exports = { native: load(), FUNCTIONS, LEFT_OUT, out, taken };

@@ -3,7 +3,8 @@
 // turns on the one thread never see each other's. How layers go over one another is the library's business.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { native, out, taken, SCOPE_NONE, SCOPE_METER } = require('./native.cjs');
+const { SCOPE } = require('./constants.cjs');
+const { native, out, taken } = require('./native.cjs');
 
 /** `{ outer, metadata, meter }`: one layer over those around it. Never changes. */
 const context = new AsyncLocalStorage();
@@ -45,10 +46,10 @@ function hasJson(value) {
 
 /** The native scope of `layer` and of all around it, for one submit; give it to `close` right after. */
 function open(layer) {
-  if (!layer) return SCOPE_NONE;
+  if (!layer) return SCOPE.NONE;
   const outer = open(layer.outer);
   const { metadata } = layer;
-  const code = native.scope_new(outer, metadata, metadata?.length ?? 0, layer.meter ? SCOPE_METER : 0, out);
+  const code = native.scope_new(outer, metadata, metadata?.length ?? 0, layer.meter ? SCOPE.METER : 0, out);
   const made = taken();
   if (code < 0) {
     native.release(made);
@@ -59,7 +60,7 @@ function open(layer) {
 }
 
 function close(scope) {
-  if (scope !== SCOPE_NONE) native.release(scope);
+  if (scope !== SCOPE.NONE) native.release(scope);
 }
 
 /** The layers of the running request, or undefined. */

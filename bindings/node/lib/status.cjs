@@ -1,26 +1,24 @@
 'use strict';
 // The library as a whole: start, state, flush, end, and what it has to say.
 
+const os = require('node:os');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { native, CODE, FRAME, out, taken } = require('./native.cjs');
+const { CODE, FRAME, LOG, PROVIDER, STATE } = require('./constants.cjs');
+const { native, out, taken } = require('./native.cjs');
 const { check } = require('./errors.cjs').internal;
 const core = require('./core.cjs');
 
-const LEVELS = { error: 1, warn: 2, info: 3, debug: 4 };
-const PROVIDERS = [null, 'anthropic', 'bedrock'];
+/** The library writes in the order of this machine. */
+const LITTLE = os.endianness() === 'LE';
+const lowered = (numbers) => Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name.toLowerCase(), number]));
+const LEVELS = lowered(LOG);
+const PROVIDERS = { [PROVIDER.ANTHROPIC]: 'anthropic', [PROVIDER.BEDROCK]: 'bedrock' };
 const METERING = ['off', 'on', 'selective'];
 
-/** sizeof(revenium_state), and its 64-bit counters in order. */
-const STATE_BYTES = 80;
-const COUNTERS = [
-  'callsInFlight',
-  'callsStarted',
-  'callsFailed',
-  'eventsPending',
-  'eventsDelivered',
-  'eventsRetried',
-  'eventsDropped',
-];
+/** The counters of the state, and what they are called here. */
+const COUNTERS = Object.keys(STATE)
+  .filter((member) => /^(calls|events)_/.test(member))
+  .map((member) => [member, member.replaceAll(/_./g, ([, letter]) => letter.toUpperCase())]);
 
 /** Waiting is done in slices of the event loop, longer and longer. */
 const FIRST_PAUSE_MS = 1;
@@ -28,7 +26,7 @@ const LONGEST_PAUSE_MS = 50;
 const HURRY_MS = 1000;
 
 function init(config) {
-  core.init(config);
+  core.init(config, isRunning());
 }
 
 function isInitialized() {
@@ -37,24 +35,24 @@ function isInitialized() {
 
 /** revenium_state as it lies in memory, or the code that says why not. */
 function read() {
-  const memory = new ArrayBuffer(STATE_BYTES);
-  const words = new Int32Array(memory);
-  words[0] = STATE_BYTES;
-  const code = native.status(words);
-  return { code, words, counters: Array.from(new BigInt64Array(memory, 16, COUNTERS.length), Number) };
+  const memory = new DataView(new ArrayBuffer(STATE.bytes));
+  const number = (member) => memory.getInt32(STATE[member], LITTLE);
+  memory.setUint32(STATE.struct_size, STATE.bytes, LITTLE);
+  const code = native.status(memory.buffer);
+  return { code, number, counter: (member) => Number(memory.getBigInt64(STATE[member], LITTLE)) };
 }
 
 function status() {
-  const { code, words, counters } = read();
+  const { code, number, counter } = read();
   check(code);
   const state = {
-    initialized: words[1] === 1,
-    provider: PROVIDERS[words[2]] ?? null,
-    metering: METERING[words[3]] ?? 'off',
+    initialized: number('initialized') === 1,
+    provider: PROVIDERS[number('provider')] ?? null,
+    metering: METERING[number('metering')] ?? 'off',
   };
-  for (const [at, name] of COUNTERS.entries()) state[name] = counters[at];
-  state.lastError = words[18] === 0 ? null : native.code_name(words[18]);
-  state.lastHttpStatus = words[19] === 0 ? null : words[19];
+  for (const [member, name] of COUNTERS) state[name] = counter(member);
+  state.lastError = number('last_error') === 0 ? null : native.code_name(number('last_error'));
+  state.lastHttpStatus = number('last_http_status') || null;
   return state;
 }
 
@@ -83,24 +81,31 @@ function delivered(deadline) {
       hurryAt = Date.now() + HURRY_MS;
       if (native.flush(0) !== CODE.TIMEOUT) return true;
     }
-    return read().counters[COUNTERS.indexOf('eventsPending')] === 0;
+    return read().counter('events_pending') === 0;
   });
 }
 
+/** The end that was begun last: who asks once more waits for the same. */
+let ending = Promise.resolve(true);
+
 async function shutdown(timeoutMs = 5000) {
-  const deadline = Date.now() + timeoutMs;
-  core.close();
+  const { counted, last } = core.leave();
+  if (last) ending = end(counted, Date.now() + timeoutMs);
+  else if (counted) native.shutdown(0);
+  return ending;
+}
+
+async function end(counted, deadline) {
   const idle = await until(deadline, () => core.underWay() === 0);
   const flushed = await delivered(deadline);
-  // All that takes time is done, or its time is up: this stops the threads. Each init() of this process counted.
-  let code = CODE.OK;
-  while (isRunning() && (code === CODE.OK || code === CODE.TIMEOUT)) code = native.shutdown(0);
+  // All that takes time is done, or its time is up. The last start of the process to be undone stops the threads.
+  const code = counted ? native.shutdown(0) : CODE.OK;
   return idle && flushed && code !== CODE.TIMEOUT;
 }
 
 function isRunning() {
-  const { code, words } = read();
-  return code === CODE.OK && words[1] === 1;
+  const { code, number } = read();
+  return code === CODE.OK && number('initialized') === 1;
 }
 
 /** Ask until `done` says yes: true, or the time is up: false. */

@@ -204,6 +204,68 @@ for (const [name, SDK, credential] of [
       await assert.rejects(client.messages.create(params()), SDK.APIConnectionError);
     });
 
+    test('answers of another kind than announced or asked for are to the SDK what they are without us', async () => {
+      const message = { type: 'message', id: 'msg_1', role: 'assistant', content: [{ type: 'text', text: 'a' }], usage: { input_tokens: 1, output_tokens: 1 } };
+      const failure = { type: 'error', error: { type: 'overloaded_error', message: 'Busy' } };
+      const seen = async (client, stream) => {
+        try {
+          const given = await client.messages.create(params('abc', { stream }));
+          if (!stream) return { given };
+          const events = [];
+          for await (const event of given) events.push(event.type);
+          return { events };
+        } catch (error) {
+          return { kind: error.constructor.name, type: error.type };
+        }
+      };
+      for (const [stream, answer] of [
+        [true, { json: message }],
+        [true, { json: failure }],
+        [true, { headers: { 'content-type': 'application/json' } }],
+        [false, { json: failure }],
+      ]) {
+        const { path, baseURL } = place();
+        await plan(path, [answer]);
+        const ours = await seen(make({ baseURL }), stream);
+        assert.deepEqual(ours, await seen(new SDK({ apiKey: 'k', baseURL, maxRetries: 0 }), stream), JSON.stringify(answer));
+      }
+    });
+
+    test('a stream that breaks off says why, behind what the SDK makes of it', async () => {
+      const { path, baseURL } = place();
+      await plan(path, [{ end: 'cut' }]);
+      const stream = await make({ baseURL }).messages.create(params('', { stream: true }));
+      await assert.rejects(async () => {
+        for await (const _ of stream);
+      }, (error) => {
+        assert.equal(error.message, 'terminated');
+        assert.equal(error.cause.code, 'REVENIUM_E_STREAM');
+        assert.match(error.cause.message, /broke off/);
+        return true;
+      });
+    });
+
+    test('the coding of the answer is the library’s affair', async () => {
+      const { path, baseURL } = place();
+      await plan(path, [{ headers: { 'content-encoding': 'identity' } }]);
+      const client = make({ baseURL, defaultHeaders: { 'accept-encoding': 'compress;q=1' } });
+      const { response } = await client.messages.create(params()).withResponse();
+      assert.deepEqual([response.headers.get('content-encoding'), response.headers.get('content-length')], [null, null]);
+      assert.doesNotMatch((await requests())[0].headers['accept-encoding'] ?? '', /compress/);
+    });
+
+    test('a global fetch that a test has replaced is asked, and nobody else', async (t) => {
+      const answer = { ...params(), type: 'message', id: 'msg_mock', content: [] };
+      const mock = t.mock.method(globalThis, 'fetch', async () => Response.json(answer));
+      assert.equal((await make().messages.create(params())).id, 'msg_mock');
+      assert.equal(mock.mock.callCount(), 1);
+      t.mock.restoreAll();
+      assert.equal((await requests()).length, 0);
+      const client = make({ fetch: createFetch({ passThrough: true }) });
+      assert.equal((await client.messages.create(params())).type, 'message');
+      assert.equal((await requests()).length, 1);
+    });
+
     test('everything else goes to the global fetch', async () => {
       await assert.rejects(make().messages.countTokens({ model: 'm', messages: [] }), SDK.NotFoundError);
       await assert.rejects(make().models.list(), SDK.NotFoundError);

@@ -25,6 +25,22 @@ test('a reply is the provider’s message', async () => {
   assert.equal(record.middlewareSource, 'revenium-anthropic-node');
 });
 
+test('counts are numbers, however they were written', async () => {
+  const written = [
+    [{ input_tokens: 7.0, output_tokens: '5', cache_read_input_tokens: ' 3 ' }, { input_tokens: 7, output_tokens: 5, cache_read_input_tokens: 3 }],
+    [{ input_tokens: null, output_tokens: 1e2, cache_creation_input_tokens: '2.9' }, { input_tokens: null, output_tokens: 100, cache_creation_input_tokens: 2 }],
+    [{ input_tokens: {}, output_tokens: 'many', cache_read_input_tokens: -1.5 }, { input_tokens: 0, output_tokens: 0, cache_read_input_tokens: 0 }],
+    [undefined, undefined],
+  ];
+  for (const [usage, wanted] of written) {
+    const { baseURL, path } = place();
+    const message = { type: 'message', id: 'msg_1', role: 'assistant', model: 'm', content: [] };
+    await plan(path, [{ json: { ...message, usage } }]);
+    const client = new Anthropic({ baseURL });
+    assert.deepEqual((await client.messages.create(params())).usage, wanted);
+  }
+});
+
 test('what is sent is what was given, without our members', async () => {
   const given = params('hi', { system: 'S', tools: [{ name: 't', input_schema: { type: 'object' } }], temperature: 0.5 });
   const frozen = JSON.stringify(given);

@@ -102,14 +102,83 @@ test('shutdown ends the calls under way, delivers, and is final until the next i
   assert.deepEqual((await records(3)).map((record) => record.stopReason).sort(), ['CANCELLED', 'END', 'END']);
 });
 
-test('shutdown undoes every init of the process', async () => {
-  const [state] = await lines(`
-    revenium.init({});
-    revenium.init({});
-    await revenium.shutdown();
-    console.log(JSON.stringify(failure(revenium.status)));
+test('each init wants a shutdown, and the start by the first call belongs to the first init', async () => {
+  const [ends] = await lines(`
+    const ends = [];
+    await client.messages.create(params());
+    for (let at = 0; at < 2; at++) revenium.init({});
+    ends.push(await revenium.shutdown(), (await client.messages.create(params())).type);
+    ends.push(await revenium.shutdown(), failure(revenium.status));
+    console.log(JSON.stringify(ends));
   `);
-  assert.equal(state, 'REVENIUM_E_CLOSED');
+  assert.deepEqual(ends, [true, 'message', true, 'REVENIUM_E_CLOSED']);
+});
+
+test('after shutdown a sentence says so', async () => {
+  const [messages] = await lines(`
+    const messages = [];
+    await client.messages.create(params());
+    await Promise.all([revenium.shutdown(), revenium.shutdown()]);
+    for (const fn of [revenium.status, revenium.statusJson]) try { fn(); } catch (error) { messages.push(error.message); }
+    await client.messages.create(params()).catch((error) => messages.push(error.message));
+    console.log(JSON.stringify(messages));
+  `);
+  assert.equal(messages.length, 3);
+  for (const message of messages) assert.match(message, /was shut down/);
+});
+
+test('a failure leaves no handle behind', async () => {
+  const [[message, left]] = await lines(`
+    import { createRequire } from 'node:module';
+    const { native, out, taken } = createRequire(${JSON.stringify(import.meta.url)})('../lib/native.cjs');
+    revenium.init();
+    const next = () => (native.queue_new(out), taken());
+    const first = next();
+    native.release(first);
+    await revenium.shutdown();
+    let message;
+    try { revenium.onLog(() => {}); } catch (error) { message = error.message; }
+    const last = next();
+    native.release(last);
+    const left = [];
+    for (let handle = first; handle <= last; handle++) if (native.result_info(handle, null) !== null) left.push(handle);
+    console.log(JSON.stringify([message, left]));
+  `);
+  assert.match(message, /was shut down/);
+  assert.deepEqual(left, []);
+});
+
+test('shutdown of one thread leaves the calls of the others alone', async () => {
+  const worker = `
+    const { workerData, parentPort } = require('node:worker_threads');
+    const Anthropic = require(workerData.library);
+    (async () => {
+      const stream = await new Anthropic({ baseURL: workerData.baseURL }).messages.create({ ...workerData.params, stream: true });
+      let last;
+      for await (const event of stream) {
+        if (event.type === 'content_block_start') parentPort.postMessage('streaming');
+        last = event.type;
+      }
+      parentPort.postMessage(last);
+    })();`;
+  const [ended, last, closed] = await lines(`
+    import { Worker } from 'node:worker_threads';
+    const { baseURL, path } = place();
+    await plan(path, [{ deltas: 20, gap_ms: 20 }]);
+    revenium.init();
+    const other = new Worker(${JSON.stringify(worker)}, {
+      eval: true, execArgv: [],
+      workerData: { baseURL, params: params(), library: ${JSON.stringify(new URL('../index.cjs', import.meta.url).pathname)} },
+    });
+    const next = () => new Promise((resolve) => other.once('message', resolve));
+    await next();
+    const end = next();
+    console.log(await revenium.shutdown());
+    console.log(JSON.stringify(await end));
+    console.log(JSON.stringify(await client.messages.create(params()).then(() => null, (error) => error.code)));
+  `);
+  assert.deepEqual([ended, last, closed], [true, 'message_stop', 'REVENIUM_E_CLOSED']);
+  assert.equal((await records(1))[0].stopReason, 'END');
 });
 
 test('shutdown has a deadline', async () => {

@@ -6,7 +6,9 @@ import { beforeEach, test } from 'node:test';
 import Anthropic, { APIConnectionError, APIError, APIUserAbortError, OverloadedError, Stream } from 'librevenium';
 import { fresh, params, place, plan, records, requests, reset, run, slow, stats } from './tools.mjs';
 
-const { partialJson } = createRequire(import.meta.url)('../lib/snapshot.cjs');
+const require = createRequire(import.meta.url);
+const { PartialJson, partialJson } = require('../lib/partial-json.cjs');
+const snapshots = require('../lib/snapshot.cjs');
 const client = new Anthropic();
 const streamed = (text, more) => params(text, { stream: true, ...more });
 beforeEach(fresh);
@@ -18,6 +20,12 @@ async function all(stream) {
   for await (const event of stream) events.push(event);
   return events;
 }
+
+/** An answer that streams these events. */
+const sse = (events) => ({
+  headers: { 'content-type': 'text/event-stream' },
+  chunks: events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
+});
 
 const textOf = (events) => events.map((event) => event.delta?.text ?? '').join('');
 
@@ -154,6 +162,69 @@ test('a tool’s input is heard as it grows', async () => {
   ]) {
     assert.deepEqual(partialJson(text), value, text);
   }
+});
+
+test('JSON in pieces is what it is in one, wherever it is cut', () => {
+  const texts = [
+    '{"a": "x\\"y\\\\", "b": {"c": [1, -2.5e3, true, null, {}], "__proto__": "own"}, "d": [[], "}"]}',
+    ' [ {"a":1} , "\\u00e4\\\\" , false ] ',
+  ];
+  for (const text of texts) {
+    const whole = JSON.parse(text);
+    for (let cut = 0; cut <= text.length; cut++) {
+      const partial = new PartialJson().push(text.slice(0, cut));
+      const before = structuredClone(partial.value);
+      assert.deepEqual(before, new PartialJson().push(text.slice(0, cut)).value);
+      assert.deepEqual(partial.push(text.slice(cut)).value, whole, `cut at ${cut}`);
+    }
+    const single = new PartialJson();
+    for (const char of text) single.push(char);
+    assert.deepEqual(single.value, whole);
+  }
+  for (const text of ['{"a": x}', '{{', '}', '[1] [2]']) assert.equal(new PartialJson().push(text).value, undefined, text);
+});
+
+test('a tool’s input is read once, however many deltas it comes in', (t) => {
+  let snapshot = snapshots.apply(undefined, { type: 'message_start', message: { content: [] } });
+  snapshot = snapshots.apply(snapshot, { type: 'content_block_start', index: 0, content_block: { type: 'tool_use', input: {} } });
+  const text = JSON.stringify({ words: Array.from({ length: 2000 }, (_, at) => `word ${at}`) });
+  const parse = t.mock.method(JSON, 'parse');
+  for (let at = 0; at < text.length; at += 5) {
+    snapshots.apply(snapshot, { type: 'content_block_delta', index: 0, delta: { type: 'input_json_delta', partial_json: text.slice(at, at + 5) } });
+    snapshots.inputSoFar(snapshot.content[0]);
+  }
+  const read = parse.mock.calls.reduce((sum, call) => sum + call.arguments[0].length, 0);
+  parse.mock.restore();
+  assert.deepEqual(snapshots.inputSoFar(snapshot.content[0]), JSON.parse(text));
+  assert.ok(read <= text.length, `${read} characters of ${text.length}`);
+});
+
+test('events that lack what they should have disturb no message stream', async () => {
+  const { baseURL, path } = place();
+  const events = [
+    { type: 'message_start', message: { id: 'msg_1', type: 'message', role: 'assistant', model: 'm' } },
+    { type: 'content_block_start', index: 0, content_block: { type: 'text' } },
+    { type: 'content_block_delta', index: 0 },
+    { type: 'content_block_delta' },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta' } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'Hello' } },
+    { type: 'content_block_delta', index: 7, delta: { type: 'text_delta', text: 'nowhere' } },
+    { type: 'content_block_stop', index: 9 },
+    { type: 'content_block_stop', index: 0 },
+    { type: 'message_delta' },
+    { type: 'message_delta', usage: { output_tokens: 3 } },
+    { type: 'something_new' },
+    { type: 'message_stop' },
+  ];
+  await plan(path, [sse(events)]);
+  const texts = [];
+  let last;
+  const stream = client.withOptions({ baseURL }).messages.stream(params());
+  stream.on('text', (text) => texts.push(text)).on('streamEvent', (_, snapshot) => (last = structuredClone(snapshot)));
+  await stream.done();
+  assert.equal(texts.join(''), 'Hello');
+  assert.equal(last.content[0].text, 'Hello');
+  assert.equal(last.usage.output_tokens, 3);
 });
 
 test('once, off and emitted', async () => {

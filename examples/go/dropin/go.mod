@@ -3,7 +3,7 @@ module github.com/librevenium/librevenium/examples/go/dropin
 go 1.25
 
 require (
-	github.com/anthropics/anthropic-sdk-go/v2 v2.13.0
+	github.com/anthropics/anthropic-sdk-go/v2 v2.15.0
 	github.com/librevenium/librevenium/bindings/go v0.0.0
 )
 

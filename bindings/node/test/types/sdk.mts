@@ -11,6 +11,10 @@ declare function takes<T>(value: T): void;
 takes<MessageCreateParamsBase>(given<CurrentSDK.MessageCreateParams>());
 takes<MessageCreateParamsBase>(given<PreviousSDK.MessageCreateParams>());
 
+takes<CurrentSDK.MessageParam>(given<Anthropic.MessageParam>());
+takes<Anthropic.MessageParam>(given<CurrentSDK.MessageParam>());
+takes<Anthropic.MessageParam>(given<PreviousSDK.MessageParam>());
+
 // Replies, both ways.
 takes<CurrentSDK.Message>(given<Message>());
 takes<PreviousSDK.Message>(given<Message>());

@@ -3,7 +3,7 @@
 import Anthropic, { RateLimitError, flush, init, meter, onLog, shutdown, status, withUsageMetadata } from 'librevenium';
 
 const client = new Anthropic();
-const params = { model: 'claude-sonnet-4-5', max_tokens: 10, messages: [{ role: 'user' as const, content: 'hi' }] };
+const params = { model: 'claude-sonnet-5-5', max_tokens: 10, messages: [{ role: 'user' as const, content: 'hi' }] };
 
 const text: string = await withUsageMetadata({ organizationName: 'acme', subscriber: { id: 'u' } }, async () => {
   const message = await client.messages.create({ ...params, usage_metadata: { task_type: 'chat' } });
@@ -30,6 +30,16 @@ const pending: number = status().eventsPending;
 const flushed: boolean = (await flush(100)) && (await shutdown());
 console.log(text, id, final, stop, pending, flushed);
 
+const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'hi' }];
+const again: Anthropic.Message = await client.messages.create({ ...params, messages, usage_metadata: { agentic_job_id: 'j' } });
+messages.push({ role: 'assistant', content: again.content }, { role: 'user', content: [{ type: 'text', text: 'more' }] });
+
+// @ts-expect-error a misspelt field
+withUsageMetadata({ organisationName: 'acme' }, () => 1);
+// @ts-expect-error a misspelt field in snake_case
+client.messages.create({ ...params, usage_metadata: { task_typ: 'chat' } });
+// @ts-expect-error a number
+withUsageMetadata({ retryNumber: 'one' }, () => 1);
 // @ts-expect-error messages are required
 client.messages.create({ model: 'm', max_tokens: 1 });
 // @ts-expect-error there is no such level
