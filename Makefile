@@ -11,27 +11,31 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help build examples demo test check bench install uninstall clean
+.PHONY: help needs build examples demo test check bench install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk -F '  ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
-build: ## the library and the sandbox, for development
+# Before anything is compiled: what the chosen languages need.
+needs:
+	@tests/needs.sh $(LANGUAGES)
+
+build: needs ## the library and the sandbox, for development
 	$(CARGO) build --workspace
 	ln -sf librevenium.so $(DEBUG)/librevenium.so.1
 
 examples: $(C_EXAMPLES) ## the example programs, into out/examples
 
 demo: examples ## run the examples against the sandbox and show what was metered
-	tests/demo.sh
+	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 
 test: check build examples ## everything
 	$(CARGO) test --workspace
 	tests/c/run.sh
 	tests/spool.sh
 	tests/bedrock.sh
-	tests/demo.sh
+	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \
 	    if [ -e tests/$$language.sh ]; then tests/$$language.sh; fi; done

@@ -45,7 +45,7 @@ run() {
     unmetered=$((unmetered + $(grep -c '(not metered)$' "$scratch/output" || true)))
 }
 
-for language in c cpp go node python; do
+for language in c ${LANGUAGES-cpp go node python}; do
     [ -x "examples/$language/run" ] || continue
     for example in getting_started metadata streaming tools scopes async status bedrock; do
         run "$language" "$example"

@@ -2,6 +2,7 @@
 
 use super::fields::{Field, Given, Reading, Spelling, Value};
 use super::json;
+use super::misspelt;
 use super::subscriber::{Gathered, Part};
 use std::fmt;
 use std::sync::Arc;
@@ -101,12 +102,11 @@ enum Repeated {
 struct Layer {
     readings: [Option<(Spelling, Reading)>; Field::ALL.len()],
     flat_subscriber: Gathered,
-    unknown: usize,
 }
 
 impl Default for Layer {
     fn default() -> Layer {
-        Layer { readings: [const { None }; Field::ALL.len()], flat_subscriber: Gathered::default(), unknown: 0 }
+        Layer { readings: [const { None }; Field::ALL.len()], flat_subscriber: Gathered::default() }
     }
 }
 
@@ -126,17 +126,11 @@ impl Layer {
         } else if let Some((part, camel)) = Part::named(name) {
             self.flat_subscriber.take(part, camel, given);
         } else {
-            self.unknown += 1;
+            misspelt::warn_once(name);
         }
     }
 
     fn finish(mut self) -> Metadata {
-        if self.unknown > 0 {
-            crate::common::log::debug!(
-                "metadata holds {} fields that are not Revenium's; they are ignored",
-                self.unknown
-            );
-        }
         // The flat names count only when the nested form gave nothing.
         let nested = &mut self.readings[Field::Subscriber as usize];
         if !matches!(nested, Some((_, Reading::Set(_) | Reading::Noted(..)))) {

@@ -8,6 +8,7 @@ mod ending;
 mod fields;
 mod json;
 mod metadata;
+mod misspelt;
 mod model;
 mod record;
 mod request;

@@ -99,7 +99,7 @@ struct Part<'a> {
     iteration: Option<(&'a str, &'a str)>,
 }
 
-/// The fields that [`write`] decides on; the other fields of the metadata go out as they are.
+/// The fields that [`write()`] decides on; the other fields of the metadata go out as they are.
 const DECIDED: &[Field] = &[
     Field::Subscriber,
     Field::CredentialAlias,

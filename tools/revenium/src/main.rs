@@ -110,6 +110,12 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
         ["spool", "drop"] if all => Command::Drop { id: None },
         ["spool", "drop", id] if !all => Command::Drop { id: Some(id.to_owned()) },
         ["doctor"] => Command::Doctor { timeout: timeout.unwrap_or(Duration::from_secs(10)) },
+        ["spool", command @ ("show" | "drop")] => {
+            let all = if command == "drop" { ", or --all" } else { "" };
+            return Err(format!("spool {command} wants the ID of a record{all}").into());
+        }
+        ["spool", "drop", _] => return Err("spool drop takes an ID or --all, not both".into()),
+        ["spool"] => return Err("spool wants list, show, send or drop".into()),
         [] => return Err("no command".into()),
         _ => return Err(format!("{:?} is no command", words.join(" ")).into()),
     };
