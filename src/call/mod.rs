@@ -28,9 +28,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
-/// Turns of the scheduler until a lone record is on the wire: the sender's, its connection's, one to spare.
-const LEAVE_FIRST: usize = 3;
-
 /// A call under way; once ended, its own result.
 pub struct Call {
     pub number: u64,
@@ -254,12 +251,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         outcome.facts.attempts,
         if job.metered { "metered" } else { "not metered" }
     );
-    if job.metered && engine.records_pending() <= 1 {
-        // Nothing else is to be sent: let the record out first. It costs the call a turn or two of the scheduler.
-        for _ in 0..LEAVE_FIRST {
-            turn().await;
-        }
-    }
+    // The record is safe by now; its way to Revenium starts after the caller has the result.
     let bell = unfinished.report(outcome);
     if call.sink.is_shared() {
         turn().await;

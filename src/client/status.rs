@@ -127,7 +127,6 @@ impl Status {
                 "dropped_by": {
                     "queue_full": counts.dropped_by.queue_full,
                     "refused": counts.dropped_by.refused,
-                    "redirect": counts.dropped_by.redirect,
                     "expired": counts.dropped_by.expired,
                     "shutdown": counts.dropped_by.shutdown,
                     "spool_full": counts.dropped_by.spool_full,

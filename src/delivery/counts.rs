@@ -17,8 +17,6 @@ pub enum Reason {
     QueueFull,
     /// Revenium refused it in a way that no repetition would change.
     Refused,
-    /// The answer pointed elsewhere. Following it would hand the key to a stranger.
-    Redirect,
     /// It waited longer than `Options::max_age`.
     Expired,
     /// It was still waiting when delivery stopped, and not in the spool.
@@ -30,13 +28,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    const COUNT: usize = 7;
+    const COUNT: usize = 6;
 
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::QueueFull => "queue_full",
             Reason::Refused => "refused",
-            Reason::Redirect => "redirect",
             Reason::Expired => "expired",
             Reason::Shutdown => "shutdown",
             Reason::SpoolFull => "spool_full",
@@ -67,7 +64,6 @@ pub struct LastError {
 pub struct Dropped {
     pub queue_full: u64,
     pub refused: u64,
-    pub redirect: u64,
     pub expired: u64,
     pub shutdown: u64,
     pub spool_full: u64,
@@ -85,7 +81,7 @@ pub struct Counts {
     /// Attempts after the first of their record.
     pub retried: u64,
     pub dropped: u64,
-    /// Answers that no repetition would change, redirects among them; also in `dropped`.
+    /// Answers that no repetition would change; also in `dropped`.
     pub refused: u64,
     pub dropped_by: Dropped,
     /// Age of the oldest pending record; 0 when none is pending.
@@ -184,7 +180,6 @@ impl Counters {
         let by = Dropped {
             queue_full: dropped(Reason::QueueFull),
             refused: dropped(Reason::Refused),
-            redirect: dropped(Reason::Redirect),
             expired: dropped(Reason::Expired),
             shutdown: dropped(Reason::Shutdown),
             spool_full: dropped(Reason::SpoolFull),
@@ -198,7 +193,7 @@ impl Counters {
             delivered: self.delivered.load(Relaxed),
             retried: self.retried.load(Relaxed),
             dropped: self.dropped.iter().map(|reason| reason.load(Relaxed)).sum(),
-            refused: by.refused + by.redirect,
+            refused: by.refused,
             dropped_by: by,
             oldest_age_ms: if oldest == NONE { 0 } else { (self.millis(Instant::now()) - oldest).max(0) as u64 },
             circuit: if self.circuit_open.load(Relaxed) { Circuit::Open } else { Circuit::Closed },

@@ -4,9 +4,9 @@
 //! number at a time, until Revenium has it (`send`, `retry`) or it is given up and counted (`counts`). What is not yet
 //! delivered lies in the `queue`, and in the `spool` on disk, from where the next process takes it if this one ends.
 //!
-//! A record is kept and tried again after connection errors, timeouts, 408, 429, every 5xx, any answer with a
-//! `Retry-After`, and after 401 and 403: a missing, expired or mistyped key is repaired by the operator, and the records
-//! are good then. It is given up after any other 4xx, a redirect, and when queue or spool is full and it is the oldest.
+//! A record is given up after an answer that judges the record itself (400, 413, 415, 422, a 409 with a body and
+//! without `Retry-After`), and when queue or spool is full and it is the oldest. Everything else speaks of the account or
+//! of the way to Revenium (a mistyped key, a redirect, a proxy's login page): the record stays, somebody can repair that.
 
 mod backlog;
 #[cfg(test)]
@@ -131,7 +131,7 @@ impl fmt::Debug for Outgoing {
 /// One failed attempt, or records given up.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Given up: `queue_full`, `refused`, `redirect`, `expired`, `shutdown`, `spool_full`, `spool_broken`.
+    /// Given up: `queue_full`, `refused`, `expired`, `shutdown`, `spool_full`, `spool_broken`.
     /// Tried again later: `connection`, `timeout`, `http_status`, `key_refused`. In memory only: `spool`.
     pub reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

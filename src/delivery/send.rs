@@ -16,6 +16,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// An answer's body is read to reuse the connection; beyond these limits a new connection is cheaper.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// So much of an answer tells a web page from Revenium's JSON.
+const START_BYTES: usize = 64;
 
 /// What becomes of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub(super) enum Verdict {
         after: Option<Duration>,
         outage: bool,
     },
-    /// Keep it: the operator can repair the key, and the same record is fine then.
-    KeyRefused,
+    /// Keep it and try slowly: the answer speaks of the account, or of the way to Revenium, not of this record.
+    Astray,
     Drop(Reason),
 }
 
@@ -50,7 +52,7 @@ impl Outcome {
     pub fn reason(&self) -> &'static str {
         match (self.verdict, self.status) {
             (Verdict::Drop(reason), _) => reason.as_str(),
-            (Verdict::KeyRefused, _) => "key_refused",
+            (Verdict::Astray, Some(401 | 403) | None) => "key_refused",
             (_, Some(_)) => "http_status",
             (_, None) if self.code == Code::Timeout => "timeout",
             (_, None) => "connection",
@@ -61,7 +63,7 @@ impl Outcome {
 /// Send `record` once. The bytes and the idempotency key are the same at every attempt: Revenium compares them.
 pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing, timeout: Duration) -> Outcome {
     let Some(mut key) = HeaderValue::from_str(&to.key).ok().filter(|key| !key.is_empty()) else {
-        return Outcome::without_answer(Verdict::KeyRefused, Code::Config, "there is no usable Revenium key");
+        return Outcome::without_answer(Verdict::Astray, Code::Config, "there is no usable Revenium key");
     };
     key.set_sensitive(true);
     let request = client
@@ -91,47 +93,85 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
         }
     };
 
-    let status = response.status().as_u16();
-    let verdict = judge(status, response.headers(), SystemTime::now());
-    drain(response).await;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = Body::of(&headers, &drain(response).await);
+    let verdict = judge(status, &headers, body, SystemTime::now());
     if verdict == Verdict::Delivered {
         return Outcome { verdict, status: Some(status), code: Code::Ok, message: String::new() };
     }
     let code = if status < 400 { Code::Api } else { Code::of_status(status) };
-    Outcome { verdict, status: Some(status), code, message: format!("Revenium answered with HTTP status {status}") }
+    let hint = hint(status, body).map(|hint| format!(": {hint}")).unwrap_or_default();
+    Outcome {
+        verdict,
+        status: Some(status),
+        code,
+        message: format!("Revenium answered with HTTP status {status}{hint}"),
+    }
 }
 
-/// What an answer means for the record. Its body does not matter.
-fn judge(status: u16, headers: &HeaderMap, now: SystemTime) -> Verdict {
-    match status {
-        200..=299 => return Verdict::Delivered,
-        300..=399 => return Verdict::Drop(Reason::Redirect),
-        _ => {}
+/// What an answer's body tells of who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Empty,
+    /// A page for people: Revenium's interface sends none, a login page or a proxy does.
+    Page,
+    Other,
+}
+
+impl Body {
+    fn of(headers: &HeaderMap, start: &[u8]) -> Body {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.trim_start().to_ascii_lowercase();
+        let start = start.trim_ascii_start();
+        if kind.starts_with("text/html") || kind.starts_with("application/xhtml") || start.starts_with(b"<") {
+            return Body::Page;
+        }
+        if start.is_empty() { Body::Empty } else { Body::Other }
     }
-    let key_refused = matches!(status, 401 | 403);
-    let outage = matches!(status, 408 | 429 | 500..);
+}
+
+/// What an answer means for the record. Given up is a record only for an answer that judges the record itself; all else
+/// speaks of the account or of the way there, which somebody can repair.
+fn judge(status: u16, headers: &HeaderMap, body: Body, now: SystemTime) -> Verdict {
+    if (200..300).contains(&status) && body != Body::Page {
+        return Verdict::Delivered;
+    }
+    let outage = matches!(status, 408 | 425 | 429 | 500..);
     let after = retry::retry_after(headers, now);
-    let retry = match headers.get("x-should-retry").map(HeaderValue::as_bytes) {
-        Some(b"true") => true,
-        Some(b"false") => false,
-        // Who says when to come again wants us to: a 409 for a key still in progress does, one for other bytes under
-        // the same key does not.
-        _ => outage || after.is_some(),
-    };
-    if retry {
-        Verdict::Retry { after, outage }
-    } else if key_refused {
-        Verdict::KeyRefused
-    } else {
-        Verdict::Drop(Reason::Refused)
+    let asked_again = headers.get("x-should-retry").is_some_and(|value| value.as_bytes() == b"true");
+    // Who says when to come again wants us to: a 409 for a key still in progress does, one for other bytes under the
+    // same key does not.
+    if outage || ((400..500).contains(&status) && (asked_again || after.is_some())) {
+        return Verdict::Retry { after, outage };
+    }
+    match (status, body) {
+        (400 | 413 | 415 | 422, _) | (409, Body::Other) => Verdict::Drop(Reason::Refused),
+        _ => Verdict::Astray,
     }
 }
 
-/// Read what is left, so that the connection can be used again. Whether that works changes nothing.
-async fn drain(mut response: Response) {
+/// Who probably answered, and where to look.
+fn hint(status: u16, body: Body) -> Option<&'static str> {
+    Some(match status {
+        200..=299 if body == Body::Page => "a web page, as of a login or a proxy, and not Revenium's answer",
+        300..=399 => "a redirect, which is not followed; see metering_base_url",
+        401 | 403 => "the key is not accepted",
+        402 => "the account wants attention",
+        407 | 511 => "a proxy or network on the way wants a login",
+        404 | 405 | 410 | 421 => "nothing takes records at this address; see metering_base_url",
+        451 => "something on the way blocks it",
+        _ if body == Body::Page => "with a web page, as of a proxy",
+        _ => return None,
+    })
+}
+
+/// Read what is left, so that the connection can be used again, and give its beginning. Whether that works changes nothing.
+async fn drain(mut response: Response) -> Vec<u8> {
+    let mut start = Vec::new();
     let read = async {
         let mut left = DRAIN_BYTES;
         while let Ok(Some(chunk)) = response.chunk().await {
+            start.extend_from_slice(&chunk[..chunk.len().min(START_BYTES - start.len().min(START_BYTES))]);
             if chunk.len() > left {
                 break;
             }
@@ -139,6 +179,7 @@ async fn drain(mut response: Response) {
         }
     };
     let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+    start
 }
 
 fn connection_trouble(error: &reqwest::Error) -> String {
@@ -153,7 +194,6 @@ mod tests {
     #[test]
     fn the_retry_table() {
         const REFUSED: Verdict = Verdict::Drop(Reason::Refused);
-        const REDIRECT: Verdict = Verdict::Drop(Reason::Redirect);
         let retry = |after: Option<u64>, outage| Verdict::Retry { after: after.map(Duration::from_secs), outage };
         let outage = retry(None, true);
         for (status, header, expected) in [
@@ -161,32 +201,43 @@ mod tests {
             (201, None, Verdict::Delivered),
             (204, Some(("x-should-retry", "true")), Verdict::Delivered),
             (299, None, Verdict::Delivered),
-            (301, None, REDIRECT),
-            (304, None, REDIRECT),
-            (307, Some(("x-should-retry", "true")), REDIRECT),
-            (307, Some(("retry-after", "1")), REDIRECT),
+            (301, None, Verdict::Astray),
+            (302, None, Verdict::Astray),
+            (304, None, Verdict::Astray),
+            (307, Some(("x-should-retry", "true")), Verdict::Astray),
+            (307, Some(("retry-after", "1")), Verdict::Astray),
             (400, None, REFUSED),
-            (404, None, REFUSED),
             (413, None, REFUSED),
+            (415, None, REFUSED),
             (422, None, REFUSED),
-            (499, None, REFUSED),
             (400, Some(("x-should-retry", "true")), retry(None, false)),
             (400, Some(("retry-after", "7")), retry(Some(7), false)),
-            (401, None, Verdict::KeyRefused),
-            (403, None, Verdict::KeyRefused),
-            (403, Some(("x-should-retry", "false")), Verdict::KeyRefused),
+            (401, None, Verdict::Astray),
+            (402, None, Verdict::Astray),
+            (403, None, Verdict::Astray),
+            (403, Some(("x-should-retry", "false")), Verdict::Astray),
             (403, Some(("retry-after", "9")), retry(Some(9), false)),
+            (404, None, Verdict::Astray),
+            (405, None, Verdict::Astray),
+            (407, None, Verdict::Astray),
             (408, None, outage),
             (409, None, REFUSED),
             (409, Some(("retry-after", "1")), retry(Some(1), false)),
             (409, Some(("retry-after", "soon")), REFUSED),
+            (410, None, Verdict::Astray),
+            (421, None, Verdict::Astray),
+            (423, None, Verdict::Astray),
+            (425, None, outage),
             (429, None, outage),
             (429, Some(("retry-after", "120")), retry(Some(60), true)),
-            (429, Some(("x-should-retry", "false")), REFUSED),
+            (429, Some(("x-should-retry", "false")), outage),
+            (451, None, Verdict::Astray),
+            (499, None, Verdict::Astray),
             (500, None, outage),
             (503, Some(("retry-after-ms", "2000")), retry(Some(2), true)),
-            (503, Some(("x-should-retry", "false")), REFUSED),
+            (503, Some(("x-should-retry", "false")), outage),
             (503, Some(("x-should-retry", "perhaps")), outage),
+            (511, None, outage),
             (529, None, outage),
             (599, None, outage),
         ] {
@@ -194,7 +245,25 @@ mod tests {
             if let Some((name, value)) = header {
                 headers.insert(name, value.parse().unwrap());
             }
-            assert_eq!(judge(status, &headers, SystemTime::now()), expected, "{status} {header:?}");
+            assert_eq!(judge(status, &headers, Body::Other, SystemTime::now()), expected, "{status} {header:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_not_revenium_and_an_empty_conflict_judges_nothing() {
+        let headers = HeaderMap::new();
+        let judged = |status, body| judge(status, &headers, body, SystemTime::now());
+        assert_eq!(judged(200, Body::Page), Verdict::Astray);
+        assert_eq!(judged(200, Body::Empty), Verdict::Delivered);
+        assert_eq!(judged(409, Body::Empty), Verdict::Astray);
+        let html = HeaderMap::from_iter([(CONTENT_TYPE, "Text/HTML; charset=utf-8".parse().unwrap())]);
+        for (headers, start, wanted) in [
+            (&html, "", Body::Page),
+            (&headers, " \n<!doctype html>", Body::Page),
+            (&headers, "  ", Body::Empty),
+            (&headers, "{\"resourceType\":\"metering\"}", Body::Other),
+        ] {
+            assert_eq!(Body::of(headers, start.as_bytes()), wanted, "{start:?}");
         }
     }
 }

@@ -154,8 +154,8 @@ impl Sender<'_> {
                 }
                 self.wait(now, work.attempt, after)
             }
-            Verdict::KeyRefused => {
-                // Each record would be refused, and Revenium punishes a stream of refusals: the circuit holds them.
+            Verdict::Astray => {
+                // Each record would get this answer, and Revenium punishes a stream of refused keys: the circuit holds them.
                 self.failed(now, probe, options.replay_interval, &outcome);
                 Settle::Wait { due: retry::later(now, options.replay_interval), not_before: now }
             }
@@ -194,7 +194,7 @@ impl Sender<'_> {
     fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Outcome) {
         if self.circuit.failed(now, probe, interval) {
             self.delivery.counters.set_circuit(CircuitState::Open);
-            if outcome.verdict != Verdict::KeyRefused {
+            if outcome.verdict != Verdict::Astray {
                 warn!("{}: usage records are kept and tried again every {interval:?}", outcome.message);
             }
         }
@@ -222,8 +222,8 @@ impl Sender<'_> {
             Verdict::Drop(_) if delivery.first_of(reason, outcome.status) => {
                 warn!("{}: the usage record is given up, as all that get this answer will be", outcome.message);
             }
-            Verdict::KeyRefused if delivery.first_of(reason, outcome.status) => {
-                warn!("{}: usage records are kept until Revenium accepts the key", outcome.message);
+            Verdict::Astray if delivery.first_of(reason, outcome.status) => {
+                warn!("{}; usage records are kept and tried again slowly", outcome.message);
             }
             _ => {}
         }

@@ -326,11 +326,20 @@ def test_401_keeps_the_records(spool):
     expect(10)
 
 
-def test_a_redirect_is_refused_and_counted(spool):
-    plan({"status": 307, "headers": {"location": "http://127.0.0.1:9/"}})
-    status = json.loads(run(spool, "call:3", "flush:30000", "print", "exit")[1])
-    assert status["events"]["dropped_by"]["redirect"] == 3 and status["events"]["pending"] == 0, status["events"]
-    no_trace(spool)
+def test_answers_about_the_way_keep_the_records(spool):
+    page = {"content-type": "text/html"}
+    for answer in [{"status": status} for status in (301, 302, 307, 402, 404, 405, 407, 410, 421, 423, 425)] + [
+        {"status": 409, "body": ""},
+        {"status": 307, "headers": {"location": "http://127.0.0.1:9/"}},
+        {"status": 200, "headers": page, "body": "<html>log in</html>"},
+    ]:
+        plan(answer)
+        status = json.loads(run(spool, "call:1", "flush:300", "print", "kill")[1])
+        assert status["last_error"]["http_status"] == answer["status"], status["last_error"]
+        assert status["events"]["dropped"] == 0 and status["events"]["pending"] > 0, (answer, status["events"])
+    unplan()
+    next_run(spool)
+    expect(14)
 
 
 def test_no_such_host(spool):
