@@ -85,7 +85,9 @@ impl Prepared {
         }
         authenticate(&mut headers, settings, credential, choices)?;
         let mut counts_himself = false;
-        for (name, text) in &settings.anthropic_custom_headers {
+        // They may hold secrets of the process.
+        let customs: &[_] = if choices.foreign { &[] } else { &settings.anthropic_custom_headers };
+        for (name, text) in customs {
             let name = HeaderName::from_bytes(name.as_bytes());
             let name =
                 name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;

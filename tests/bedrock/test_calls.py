@@ -230,7 +230,7 @@ class WhoIsAsked(BedrockTest):
         self.assertEqual(create().code, "OK")
         lib.revenium_shutdown(5000)
         self.start(AWS_ENDPOINT_URL="http://127.0.0.1:9")
-        result = create(revenium={"base_url": SANDBOX, "provider": "bedrock"})
+        result = create(revenium={"provider": "bedrock"}, scope={"base_url": SANDBOX})
         self.assertEqual(result.code, "OK", result.message)
 
     def test_a_request_without_model_starts_no_call(self):

@@ -81,7 +81,7 @@ impl Prepared {
         }
         Ok(Prepared {
             bedrock: bedrock.clone(),
-            target: target(settings, request, outright, env)?,
+            target: target(settings, request, &model, outright, env)?,
             model,
             body,
             headers,
@@ -151,12 +151,14 @@ fn bad_header(setting: &str) -> Error {
 }
 
 /// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
-fn target(settings: &Settings, request: &Request, outright: bool, env: Environment<'_>) -> Result<Target> {
-    let named = |name: &str| env(name).is_some_and(|url| !url.trim().is_empty());
-    let elsewhere = || named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") || named("AWS_ENDPOINT_URL");
+fn target(settings: &Settings, request: &Request, model: &str, outright: bool, env: Environment<'_>) -> Result<Target> {
+    let named = |name: &str| env(name).filter(|url| !url.trim().is_empty());
+    let endpoint = named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or_else(|| named("AWS_ENDPOINT_URL"));
     let base = match &request.choices.base_url {
         Some(base) => Some((base, true)),
-        None if choice::is_aws(&settings.anthropic_base_url) => Some((&settings.anthropic_base_url, !elsewhere())),
+        None if choice::is_aws(&settings.anthropic_base_url) => {
+            Some((&settings.anthropic_base_url, endpoint.is_none()))
+        }
         None => None,
     };
     let base = match base {
@@ -168,7 +170,11 @@ fn target(settings: &Settings, request: &Request, outright: bool, env: Environme
         }
     };
     let of_base = base.as_ref().and_then(|(url, _)| region_of(url.host_str()?));
-    let region = request.choices.aws_region.as_deref().or(of_base).or(settings.aws_region.as_deref());
+    // What is signed must name the region of the host that is asked, and that of the model's own.
+    let endpoint = endpoint.and_then(|url| Url::parse(url.trim()).ok());
+    let of_endpoint = endpoint.as_ref().and_then(|url| region_of(url.host_str()?));
+    let own = request.choices.aws_region.as_deref();
+    let region = own.or(of_base).or(of_endpoint).or_else(|| region_of_arn(model)).or(settings.aws_region.as_deref());
     Ok(Target {
         region: region.map(str::to_owned),
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
@@ -181,6 +187,13 @@ fn region_of(host: &str) -> Option<&str> {
     let mut labels = host.split('.');
     labels.find(|label| matches!(*label, "bedrock-runtime" | "bedrock-runtime-fips"))?;
     labels.next().filter(|region| region.contains('-'))
+}
+
+/// `us-gov-west-1` of `arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/x`.
+fn region_of_arn(model: &str) -> Option<&str> {
+    let region = model.strip_prefix("arn:")?.splitn(5, ':').nth(2)?;
+    let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!region.is_empty() && region.bytes().all(is_region)).then_some(region)
 }
 
 /// Puts the caller's headers on the request before it is signed, and keeps the head of the answer.
@@ -236,7 +249,7 @@ mod tests {
         let env = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let (settings, _) = Settings::load(None, &env).unwrap();
         let request = Request::parse(&format!(r#"{{"model":"m","revenium":{call}}}"#), Streaming::Always).unwrap();
-        target(&settings, &request, true, &env).unwrap()
+        target(&settings, &request, "m", true, &env).unwrap()
     }
 
     #[test]
@@ -262,6 +275,25 @@ mod tests {
                 "{vars:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_models_arn_names_its_region() {
+        for (model, want) in [
+            ("arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/x", Some("us-gov-west-1")),
+            ("arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-opus-4-7", Some("eu-west-1")),
+            ("arn:aws:bedrock:evil.example/:1:x/y", None),
+            ("arn:aws:bedrock", None),
+            ("anthropic.claude-opus-4-7", None),
+        ] {
+            assert_eq!(region_of_arn(model), want, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_private_endpoint_names_its_region() {
+        let vpce = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "https://vpce-0a.bedrock-runtime.eu-west-1.vpce.amazonaws.com");
+        assert_eq!(target_of("{}", &[vpce, ("AWS_REGION", "us-west-2")]).region.as_deref(), Some("eu-west-1"));
     }
 
     #[test]
