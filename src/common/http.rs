@@ -181,8 +181,28 @@ pub fn cause(fault: &reqwest::Error) -> String {
     cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
 }
 
-/// E_CONNECTION: `host` was asked and nothing came back.
+/// Whether the request may be sent again: not when it could not be made, and not when an answer began that cannot be
+/// read (hyper takes 100 headers), for then it was worked on and is paid for.
+pub fn may_repeat(fault: &reqwest::Error) -> bool {
+    !fault.is_builder() && !answer_began(fault)
+}
+
+fn answer_began(fault: &reqwest::Error) -> bool {
+    let mut cause = fault.source();
+    while let Some(this) = cause {
+        if this.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = this.source();
+    }
+    false
+}
+
+/// E_CONNECTION: `host` was asked and nothing came back. E_STREAM: what came is no answer.
 pub fn unanswered(fault: &reqwest::Error, host: &str) -> Error {
+    if answer_began(fault) {
+        return Error::new(Code::Stream, format!("{host} answered with a head that cannot be read: {}.", cause(fault)));
+    }
     let text = match (fault.is_connect(), fault.is_timeout()) {
         (_, true) => format!("Connecting to {host} took too long."),
         (true, _) => format!("Could not connect to {host}: {}.", cause(fault)),

@@ -132,7 +132,7 @@ impl Prepared {
         let mut response = match tokio::time::timeout(silence, client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => {
-                return Err(Failure::before_answer(http::unanswered(&fault, self.host()), !fault.is_builder()));
+                return Err(Failure::before_answer(http::unanswered(&fault, self.host()), http::may_repeat(&fault)));
             }
             Err(_) => {
                 let text = format!("{} sent nothing for {} s.", self.host(), silence.as_secs());

@@ -119,6 +119,38 @@ static void a_body_sends_no_key_of_the_process_anywhere(void) {
   close(stranger);
 }
 
+static atomic_int asked;
+
+/* Answers everybody with more headers than anyone reads. */
+static void *answers_with_many_headers(void *unused) {
+  char request[8192];
+  int peer;
+  (void)unused;
+  while ((peer = accept(stranger, NULL, NULL)) >= 0) {
+    while (read(peer, request, sizeof request) == (ssize_t)sizeof request);
+    atomic_fetch_add(&asked, 1);
+    dprintf(peer, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n");
+    for (int i = 0; i < 120; i++) dprintf(peer, "x-%d: 1\r\n", i);
+    dprintf(peer, "\r\n{}");
+    close(peer);
+  }
+  return NULL;
+}
+
+static void an_answer_that_began_is_not_asked_for_again(void) {
+  char config[128];
+  pthread_t thread;
+  snprintf(config, sizeof config, "{\"anthropic_base_url\":\"http://127.0.0.1:%d\",\"max_retries\":3}", start_stranger());
+  pthread_create(&thread, NULL, answers_with_many_headers, NULL);
+  CHECK_CODE(revenium_init(config, REVENIUM_NTS, NULL), REVENIUM_OK);
+  CHECK_CODE(create("{\"model\":\"m\",\"max_tokens\":1,\"messages\":[]}", REVENIUM_SCOPE_NONE, "cannot be read"), REVENIUM_E_STREAM);
+  CHECK_INT(atomic_load(&asked), 1);
+  CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+  shutdown(stranger, SHUT_RDWR);
+  pthread_join(thread, NULL);
+  close(stranger);
+}
+
 /* ---- sudden ends ---- */
 
 static void what_shutdown_cancels_is_metered(void) {
@@ -219,6 +251,7 @@ static void a_name_server_that_hangs_for_revenium_delays_no_call(void) {
 
 int main(void) {
   RUN(a_body_sends_no_key_of_the_process_anywhere);
+  RUN(an_answer_that_began_is_not_asked_for_again);
   RUN(what_shutdown_cancels_is_metered);
   RUN(inits_and_shutdowns_race);
   RUN(no_call_outlives_its_queue);
