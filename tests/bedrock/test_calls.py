@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 
 from revenium import *
 
@@ -177,6 +178,9 @@ class WhoIsAsked(BedrockTest):
         self.assertEqual(self.provider(revenium={"provider": "bedrock"}), ["bedrock"])
         self.assertEqual(self.provider(revenium={"api_key": "sk-ant-x"}), ["anthropic"])
         os.environ["ANTHROPIC_API_KEY"] = "sk-ant-sandbox"
+        # The environment is looked at once a second at most.
+        while status()["provider"] != "anthropic":
+            time.sleep(0.05)
         self.assertHas(status(), provider="anthropic", provider_reason="there is an Anthropic credential")
         self.assertEqual(self.provider(), ["anthropic"])
         self.assertEqual(self.provider(revenium={"provider": "bedrock"}), ["bedrock"])

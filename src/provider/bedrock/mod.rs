@@ -11,6 +11,7 @@ pub use reply::Body;
 
 use super::{Failure, Head, Provider, Reply, choice};
 use crate::common::error::{Code, Error, Result};
+use crate::common::log;
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const JSON: &str = "application/json";
 const BETA: &str = "anthropic-beta";
@@ -100,8 +101,27 @@ impl Prepared {
         self.region.get().or(self.target.region.as_ref()).map(String::as_str)
     }
 
-    /// One attempt. `silence`: how long the provider may say nothing.
+    /// One attempt, and another at once where AWS refused the first for this machine's clock. `silence`: how long the
+    /// provider may say nothing.
     pub async fn send(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
+        let clock = &self.bedrock.aws.clock;
+        let mut sent = self.send_once(http, silence).await;
+        if let Err(failure) = &sent
+            && told_time(failure).is_some_and(|time| clock.learn(time))
+        {
+            log::warn!("this machine's clock is {} s off AWS's; requests are signed by AWS's", clock.ahead().abs());
+            sent = self.send_once(http, silence).await;
+        }
+        sent.map_err(|mut failure| {
+            if told_time(&failure).is_some() && clock.ahead() != 0 {
+                let off = clock.ahead().abs();
+                failure.error.message += &format!(" This machine's clock is {off} s off AWS's: set it.");
+            }
+            failure
+        })
+    }
+
+    async fn send_once(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
         let cell = self.bedrock.aws.client(&self.target, http, &self.bedrock.settings).await;
         let Some(regional) = cell.get() else {
             return Err(Failure::before_answer(Error::new(Code::Internal, "There is no AWS client."), false));
@@ -144,6 +164,12 @@ impl Prepared {
             None => Err(Failure::before_answer(Error::new(Code::Internal, "A reply came without its head."), false)),
         }
     }
+}
+
+/// The time by AWS's clock, where AWS did not take the signature.
+fn told_time(failure: &Failure) -> Option<SystemTime> {
+    let head = failure.head.as_ref().filter(|head| matches!(head.status, 401 | 403))?;
+    httpdate::parse_http_date(head.headers.get("date")?.to_str().ok()?).ok()
 }
 
 fn bad_header(setting: &str) -> Error {
@@ -191,7 +217,7 @@ fn region_of(host: &str) -> Option<&str> {
 
 /// `us-gov-west-1` of `arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/x`.
 fn region_of_arn(model: &str) -> Option<&str> {
-    let region = model.strip_prefix("arn:")?.splitn(5, ':').nth(2)?;
+    let region = model.strip_prefix("arn:")?.split(':').nth(2)?;
     let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (!region.is_empty() && region.bytes().all(is_region)).then_some(region)
 }
