@@ -56,7 +56,7 @@ pub enum Streaming {
 }
 
 impl Request {
-    #[cfg(test)]
+    /// Outside a scope with choices.
     pub fn parse(text: &str, streaming: Streaming) -> Result<Request> {
         Request::parse_within(text, streaming, &Choices::default())
     }
