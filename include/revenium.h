@@ -463,6 +463,9 @@ const char *revenium_code_name(int32_t code);
  * Opens no connection and starts no thread; the first call does. A missing
  * Revenium key is no error: calls work, unmetered, and revenium_status() says
  * so; a key that appears in the environment later is used from then on.
+ * The environment is read here and after that at most once a second, during
+ * calls of this library and, for AWS Bedrock, on its own threads: a program
+ * that has threads must not change it then, as with any use of getenv(3).
  */
 int32_t revenium_init(const char *config, size_t config_len, revenium_result *detail);
 
@@ -517,6 +520,9 @@ int32_t revenium_release(revenium_handle handle);
  * Make a scope: the fields of `metadata` over those of `parent`.
  *
  * metadata: a JSON object as in Revenium's usage_metadata, or NULL for none.
+ *   Its member "revenium" holds choices for every call of the scope, the same
+ *   as a request's; inner scopes win over outer ones and calls over scopes.
+ *   A "base_url" here is the host's own word: the process's keys go there.
  * parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
  *
@@ -552,7 +558,11 @@ int32_t revenium_scope_pop(revenium_scope scope);
  *     "usage_metadata": {...}  fields for this one call, over the scope's;
  *     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
  *                  "aws_region", "headers", "meter", "meter_retryable",
- *                  "max_retries"}  choices for this call.
+ *                  "max_retries"}  choices for this call. A body may be a
+ *     user's: a "base_url" here takes only credentials that stand beside it
+ *     ("api_key", or an authorization in "headers"), else CONFIG, unless it is
+ *     of the origin that the settings or the scope name. The setting
+ *     `body_choices` turns the member off; a scope can hold choices, too.
  * scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * All four functions check the request before anything is sent; these errors
  * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no

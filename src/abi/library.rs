@@ -44,6 +44,9 @@ pub extern "C" fn revenium_code_name(code: i32) -> *const c_char {
 /// Opens no connection and starts no thread; the first call does. A missing
 /// Revenium key is no error: calls work, unmetered, and revenium_status() says
 /// so; a key that appears in the environment later is used from then on.
+/// The environment is read here and after that at most once a second, during
+/// calls of this library and, for AWS Bedrock, on its own threads: a program
+/// that has threads must not change it then, as with any use of getenv(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_init(config: *const c_char, config_len: usize, detail: *mut revenium_result) -> i32 {
     // SAFETY: the header asks for valid pointers.

@@ -81,7 +81,11 @@ unsafe fn hand_over(
 ///     "usage_metadata": {...}  fields for this one call, over the scope's;
 ///     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
 ///                  "aws_region", "headers", "meter", "meter_retryable",
-///                  "max_retries"}  choices for this call.
+///                  "max_retries"}  choices for this call. A body may be a
+///     user's: a "base_url" here takes only credentials that stand beside it
+///     ("api_key", or an authorization in "headers"), else CONFIG, unless it is
+///     of the origin that the settings or the scope name. The setting
+///     `body_choices` turns the member off; a scope can hold choices, too.
 /// scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
 /// All four functions check the request before anything is sent; these errors
 /// (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no

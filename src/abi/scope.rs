@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The scope that an argument names.
 pub(super) fn named(handle: revenium_scope) -> Result<Option<Arc<Scope>>> {
     match handle {
-        REVENIUM_SCOPE_THREAD => Ok(scope::of_this_thread()),
+        REVENIUM_SCOPE_THREAD => scope::of_this_thread(),
         REVENIUM_SCOPE_NONE => Ok(None),
         _ => core().registry.scope(handle).map(Some),
     }
@@ -21,6 +21,9 @@ pub(super) fn named(handle: revenium_scope) -> Result<Option<Arc<Scope>>> {
 /// Make a scope: the fields of `metadata` over those of `parent`.
 ///
 /// metadata: a JSON object as in Revenium's usage_metadata, or NULL for none.
+///   Its member "revenium" holds choices for every call of the scope, the same
+///   as a request's; inner scopes win over outer ones and calls over scopes.
+///   A "base_url" here is the host's own word: the process's keys go there.
 /// parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
 /// flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
 ///
@@ -43,11 +46,7 @@ pub unsafe extern "C" fn revenium_scope_new(
                 return Err(Error::new(Code::Argument, "Unknown scope flags."));
             }
             core().check_open()?;
-            if let Some(text) = metadata {
-                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
-                    .map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
-            }
-            let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0);
+            let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0)?;
             Ok(core().registry.insert(Object::Scope(Arc::new(scope))))
         })
     }

@@ -308,11 +308,11 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         head: progress.head,
         model: summary.and_then(|summary| summary.model.clone()),
         stop_reason: summary.and_then(|summary| summary.stop_reason.clone()),
+        metered: transaction_id.is_some(),
         transaction_id,
         duration,
         first_token: progress.first_token,
         attempts: progress.attempts,
-        metered: job.metered,
     };
     let outcome = match (ended, message) {
         (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),

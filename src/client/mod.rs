@@ -30,6 +30,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// How long calls that shutdown cancels may take beyond its timeout to make their records.
+const SETTLE: Duration = Duration::from_millis(75);
+
 /// One run of the library, from start to shutdown.
 pub struct Engine {
     pub settings: Arc<Settings>,
@@ -43,7 +46,7 @@ pub struct Engine {
     metering_url: reqwest::Url,
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
-    http: OnceCell<reqwest::Client>,
+    http: OnceCell<http::Clients>,
     handle: OnceCell<Handle>,
     runtime: Mutex<Option<Runtime>>,
     /// There is one as soon as there is a key.
@@ -77,6 +80,13 @@ pub struct Begin<'a> {
     pub owned: bool,
 }
 
+/// Whether two URLs lead to the same scheme, host and port.
+fn same_origin(one: &str, other: &str) -> bool {
+    let origin =
+        |url: &str| reqwest::Url::parse(url.trim()).ok().map(|url| url.origin()).filter(|origin| origin.is_tuple());
+    origin(one).is_some_and(|one| origin(other) == Some(one))
+}
+
 impl Engine {
     pub fn new(settings: Arc<Settings>) -> Result<Arc<Engine>> {
         let messages_url = anthropic::messages_url(&settings.anthropic_base_url)?;
@@ -106,8 +116,13 @@ impl Engine {
         }))
     }
 
+    fn clients(&self) -> Result<&http::Clients> {
+        self.http.get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms)))
+    }
+
+    /// For the providers.
     pub fn http(&self) -> Result<&reqwest::Client> {
-        self.http.get_or_try_init(|| http::client(Duration::from_millis(self.settings.connect_timeout_ms)))
+        self.clients().map(|clients| &clients.calls)
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
@@ -123,8 +138,12 @@ impl Engine {
 
     /// Begin a call. What fails here starts none: nothing is reported and nothing metered.
     pub fn begin(self: &Arc<Self>, begin: Begin<'_>) -> Result<Arc<Call>> {
-        let request = Request::parse(begin.request, begin.streaming)?;
         let scope = begin.scope.unwrap_or_default();
+        let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
+        self.mistrust(&mut request, &scope)?;
+        if let Sink::Callbacks(_) = &begin.sink {
+            self.dispatchers.start()?;
+        }
         let prepared = self.prepare(&request)?;
         // Without a way to Revenium the call goes on unmetered.
         let metered = self.meters(&request, &scope) && self.delivery().is_ok();
@@ -150,9 +169,42 @@ impl Engine {
         let runtime = self.runtime()?;
         let call = Arc::new(Call::new(self, begin.sink, begin.owned, metered));
         self.admit(&call)?;
+        if call.sink.is_closed() {
+            // Its queue was released between the look-up of its handle and the line before the last.
+            call.cancel();
+        }
         core().registry.insert_as(call.number, Object::Call(call.clone()));
         runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
+    }
+
+    /// A body is data, which hosts forward as their users wrote it: it sends no secret of the process anywhere.
+    fn mistrust(&self, request: &mut Request, scope: &Scope) -> Result<()> {
+        let Some(own) = &request.own_choices else { return Ok(()) };
+        let refused = |text: &str| Err(Error::new(Code::Config, text));
+        if !self.settings.body_choices {
+            return refused(
+                "The request holds the member \"revenium\", which the setting body_choices does not allow.",
+            );
+        }
+        if own.headers.iter().any(|(name, _)| *name == "host") {
+            return refused("\"revenium\".\"headers\" of a request must not hold \"host\".");
+        }
+        let Some(base) = &own.base_url else { return Ok(()) };
+        let host_named = [Some(&self.settings.anthropic_base_url), scope.choices.base_url.as_ref()];
+        if host_named.into_iter().flatten().any(|known| same_origin(base, known)) {
+            return Ok(());
+        }
+        if !own.has_credential() {
+            return refused(
+                "\"revenium\".\"base_url\" of a request takes only credentials that stand beside it: give \"api_key\" \
+                 there, or set the URL in the settings or in a scope.",
+            );
+        }
+        request.choices.foreign = true;
+        request.choices.api_key.clone_from(&own.api_key);
+        request.choices.headers.clone_from(&own.headers);
+        Ok(())
     }
 
     /// Whether somebody has started it on purpose, or by a call.
@@ -175,6 +227,11 @@ impl Engine {
         let choice = choice::choose(&self.settings, Some(choices), &environment);
         log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
         if choice.provider == Provider::Bedrock {
+            if choices.foreign {
+                let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set \
+                            the URL in the settings or in a scope.";
+                return Err(Error::new(Code::Config, text));
+            }
             return bedrock::Prepared::new(&self.bedrock, request, choice.outright, &environment)
                 .map(Prepared::Bedrock);
         }
@@ -184,7 +241,8 @@ impl Engine {
     fn prepare_anthropic(&self, base: Option<&str>, request: &Request) -> Result<anthropic::Prepared> {
         let endpoint =
             self.anthropic.get_or_try_init(|| anthropic::Endpoint::new(&self.settings, self.messages_url.clone()))?;
-        let credential = self.settings.anthropic_credential(&environment);
+        let foreign = request.choices.foreign;
+        let credential = if foreign { None } else { self.settings.anthropic_credential(&environment) };
         anthropic::Prepared::new(endpoint, base, &self.settings, credential, request)
     }
 
@@ -238,7 +296,7 @@ impl Engine {
                 ..delivery::Options::default()
             };
             let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
-            delivery.start(self.runtime()?, self.http()?.clone());
+            delivery.start(self.runtime()?, self.clients()?.metering.clone());
             Ok(delivery)
         })
     }
@@ -316,7 +374,11 @@ impl Engine {
         if code != Code::Ok {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.counters.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // With the lock, so that nobody is between looking and waiting.
+            drop(self.live.lock());
+            self.all_reported.notify_all();
+        }
     }
 
     /// A call's last report is out.
@@ -341,7 +403,14 @@ impl Engine {
         self.live.lock().closing = true;
         self.cancel(|_| true);
         let mut live = self.live.lock();
-        while !live.calls.is_empty() && !self.all_reported.wait_until(&mut live, deadline).timed_out() {}
+        let settled = deadline.max(Instant::now() + SETTLE);
+        while !live.calls.is_empty() {
+            // Reports may take as long as the host's callbacks; records do not, and there is no later for them.
+            let until = if self.counters.in_flight.load(Ordering::SeqCst) > 0 { settled } else { deadline };
+            if self.all_reported.wait_until(&mut live, until).timed_out() {
+                break;
+            }
+        }
         drop(live);
         let delivery = self.delivery.get();
         let flush = |delivery: &Arc<Delivery>| match exiting {

@@ -7,7 +7,7 @@ use crate::common::log::{self, Level};
 use crate::common::os::{self, PerProcess};
 use crate::completion::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::delivery;
-use crate::settings::{Settings, environment};
+use crate::settings::{Settings, environment, look_again};
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,12 +112,22 @@ impl Core {
     }
 
     fn start(&self, config: Option<&str>, counted: bool) -> Result<Arc<Engine>> {
+        loop {
+            // `None`: the engine to join was shut down meanwhile.
+            if let Some(engine) = self.try_start(config, counted)? {
+                return Ok(engine);
+            }
+        }
+    }
+
+    fn try_start(&self, config: Option<&str>, counted: bool) -> Result<Option<Arc<Engine>>> {
         if config.is_none()
             && let Some(engine) = self.running()
         {
-            return self.join(engine, counted);
+            return Ok(self.join(engine, counted));
         }
         // Built before the lock is taken: what is logged meanwhile may make the host call us.
+        look_again();
         let (settings, warnings) = Settings::load(config, &environment)?;
         if let Some(engine) = self.running()
             && !(counted && self.retire(&engine))
@@ -139,7 +149,7 @@ impl Core {
                     *phase = Phase::Running(engine.clone());
                     self.over.store(false, Ordering::Release);
                     self.turn_page(Some(engine.settings.clone()));
-                    return Ok(engine);
+                    return Ok(Some(engine));
                 }
             }
         };
@@ -162,18 +172,24 @@ impl Core {
         true
     }
 
-    fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Arc<Engine>> {
-        if *settings != *running.settings {
-            return Err(Error::new(Code::Already, "The library runs already, with other settings."));
+    fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Option<Arc<Engine>>> {
+        let same = *settings == *running.settings;
+        match self.join(running, counted && same) {
+            Some(_) if !same => Err(Error::new(Code::Already, "The library runs already, with other settings.")),
+            joined => Ok(joined),
         }
-        self.join(running, counted)
     }
 
-    fn join(&self, running: Arc<Engine>, counted: bool) -> Result<Arc<Engine>> {
+    /// Under the lock that shutdown takes to count down: what was joined is not closed before its own shutdown.
+    fn join(&self, running: Arc<Engine>, counted: bool) -> Option<Arc<Engine>> {
+        let phase = self.phase.read();
+        if !matches!(&*phase, Phase::Running(now) if Arc::ptr_eq(now, &running)) {
+            return None;
+        }
         if counted {
             running.inits.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(running)
+        Some(running)
     }
 
     /// revenium_shutdown(): the last one ends everything before `deadline`.

@@ -58,7 +58,26 @@ fn one() -> std::io::Result<Runtime> {
     Ok(Runtime { handle, threads: Threads::One(stop) })
 }
 
+/// Whether so many threads can run at a time. Tokio waits for ever for those that cannot start.
+fn can_start(threads: usize) -> std::io::Result<()> {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let start = |_| {
+        let held = held.clone();
+        thread::Builder::new().name("revenium-io".to_owned()).spawn(move || {
+            // Ends with the sender.
+            let _ = held.lock().map(|held| held.recv());
+        })
+    };
+    let started: std::io::Result<Vec<_>> = (0..threads).map(start).collect();
+    drop(hold);
+    // Gone before the runtime starts its own.
+    started?.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
+}
+
 fn many(threads: usize) -> std::io::Result<Runtime> {
+    can_start(threads)?;
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads);
     let runtime = built(builder)?;

@@ -1,5 +1,6 @@
 //! The threads that run callbacks: never an I/O thread, so a slow callback holds up no socket.
 
+use crate::common::error::{Code, Error, Result};
 use crate::common::os;
 use crate::completion::inbox::{Mail, Mailbox};
 use crate::completion::outcome::Outcome;
@@ -7,6 +8,7 @@ use crate::messages::{Batch, Event};
 use once_cell::sync::OnceCell;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,13 +77,21 @@ impl Dispatchers {
         Dispatchers { size: size.max(1), senders: OnceCell::new(), muted: Arc::default() }
     }
 
+    /// To be called before the first call with callbacks: without its threads it could never report.
+    pub fn start(&self) -> Result<()> {
+        let threads = || (0..self.size).map(|n| spawn(n, self.muted.clone())).collect::<io::Result<_>>();
+        let started = self.senders.get_or_try_init(threads).map(drop);
+        started
+            .map_err(|fault| Error::new(Code::Internal, format!("No thread for callbacks could be started: {fault}.")))
+    }
+
     /// Something lies in the call's mailbox.
     pub fn schedule(&self, call: Arc<dyn Dispatched>) {
         let Some(callbacks) = call.callbacks() else { return };
         if callbacks.scheduled.swap(true, Ordering::SeqCst) {
             return;
         }
-        let senders = self.senders.get_or_init(|| (0..self.size).map(|n| spawn(n, self.muted.clone())).collect());
+        let Some(senders) = self.senders.get() else { return };
         let sender = &senders[call.number() as usize % senders.len()];
         // The thread ends only with the last sender.
         let _ = sender.send(call);
@@ -93,7 +103,7 @@ impl Dispatchers {
     }
 }
 
-fn spawn(number: usize, muted: Arc<AtomicBool>) -> Sender<Arc<dyn Dispatched>> {
+fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Sender<Arc<dyn Dispatched>>> {
     let (sender, line) = channel::<Arc<dyn Dispatched>>();
     let body = move || {
         // Calls take turns, one batch each, so a fast stream holds up nobody.
@@ -113,10 +123,8 @@ fn spawn(number: usize, muted: Arc<AtomicBool>) -> Sender<Arc<dyn Dispatched>> {
         }
     };
     let builder = thread::Builder::new().name(format!("revenium-cb-{number}"));
-    if let Err(fault) = os::with_signals_blocked(|| builder.spawn(body)) {
-        crate::common::log::error!("no thread for callbacks: {fault}");
-    }
-    sender
+    os::with_signals_blocked(|| builder.spawn(body))?;
+    Ok(sender)
 }
 
 /// Run one batch of callbacks. True: the call wants another turn.

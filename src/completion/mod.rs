@@ -84,6 +84,11 @@ impl Sink {
         Bell::of(call)
     }
 
+    /// Whether its queue takes nothing any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Sink::Queue { queue, .. } if queue.is_closed())
+    }
+
     /// Whether one thread reads for many calls, so that it may as well be woken once for several.
     pub fn is_shared(&self) -> bool {
         !matches!(self, Sink::Caller { .. })

@@ -242,6 +242,10 @@ impl Queue {
         self.arrived.notify_all();
     }
 
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Have readers that wait look whether it is over.
     pub fn nudge(&self) {
         // With the lock, so that none is between looking and waiting.

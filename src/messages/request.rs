@@ -23,10 +23,13 @@ pub struct Request {
     pub facts: RequestFacts,
     /// `usage_metadata` of this call.
     pub metadata: Option<Metadata>,
+    /// Those of the request over those of its scope.
     pub choices: Choices,
+    /// The member `revenium` as it stands in the body: data, which may have come from anywhere.
+    pub own_choices: Option<Choices>,
 }
 
-/// The member `revenium`: choices for this one call.
+/// The member `revenium`: choices for one call, or for those of a scope.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
     pub timeout: Option<Duration>,
@@ -39,6 +42,8 @@ pub struct Choices {
     /// False: the caller tries again by himself, so a failure that may be tried again leaves no record.
     pub meter_retryable: Option<bool>,
     pub max_retries: Option<u32>,
+    /// `base_url` was named by a body and is none of the host's: no secret of the process goes there.
+    pub foreign: bool,
 }
 
 /// What the calling function wants of streaming, over what the request says.
@@ -51,22 +56,26 @@ pub enum Streaming {
 }
 
 impl Request {
+    /// Outside a scope with choices.
     pub fn parse(text: &str, streaming: Streaming) -> Result<Request> {
+        Request::parse_within(text, streaming, &Choices::default())
+    }
+
+    /// `scope`: the choices of the call's scope.
+    pub fn parse_within(text: &str, streaming: Streaming, scope: &Choices) -> Result<Request> {
         if text.len() > MAX_BYTES {
             return Err(Error::new(Code::RequestTooLarge, "The request is larger than 256 MiB."));
         }
         let members = members(text)?;
         let find = |name: &str| find(&members, name);
-        let choices = match find("revenium") {
-            Some(value) => Choices::parse(value.get())?,
-            None => Choices::default(),
-        };
+        let own_choices = find("revenium").map(|value| Choices::parse(value.get())).transpose()?;
+        let choices = own_choices.clone().unwrap_or_default().over(scope);
         let metadata = find("usage_metadata").map(|value| Metadata::from_json(value.get()));
         let wants_stream = streaming == Streaming::Always || find("stream").is_some_and(|value| value.get() == "true");
         let streamed = wants_stream || (choices.timeout.is_none() && takes_long(find("model"), find("max_tokens")));
         let body = rewritten(text, &members, streamed);
         let facts = RequestFacts::of(members.iter().map(|member| (&*member.name, member.value)));
-        Ok(Request { body, streamed, wants_stream, facts, metadata, choices })
+        Ok(Request { body, streamed, wants_stream, facts, metadata, choices, own_choices })
     }
 }
 
@@ -106,7 +115,33 @@ fn says(member: &Member<'_>, streamed: bool) -> bool {
 }
 
 impl Choices {
-    fn parse(text: &str) -> Result<Choices> {
+    /// These, and where they say nothing, those of `outer`.
+    pub fn over(self, outer: &Choices) -> Choices {
+        Choices {
+            timeout: self.timeout.or(outer.timeout),
+            provider: self.provider.or(outer.provider),
+            api_key: self.api_key.or_else(|| outer.api_key.clone()),
+            base_url: self.base_url.or_else(|| outer.base_url.clone()),
+            aws_region: self.aws_region.or_else(|| outer.aws_region.clone()),
+            // The last of a name counts.
+            headers: outer.headers.iter().cloned().chain(self.headers).collect(),
+            meter: self.meter.or(outer.meter),
+            meter_retryable: self.meter_retryable.or(outer.meter_retryable),
+            max_retries: self.max_retries.or(outer.max_retries),
+            foreign: self.foreign,
+        }
+    }
+
+    /// Whether a key, or a header with one, is among these.
+    pub fn has_credential(&self) -> bool {
+        self.api_key.is_some()
+            || self
+                .headers
+                .iter()
+                .any(|(name, value)| value.is_some() && matches!(name.as_str(), "x-api-key" | "authorization"))
+    }
+
+    pub fn parse(text: &str) -> Result<Choices> {
         let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
             return Err(Error::new(Code::Config, "\"revenium\" must be an object of choices for this call."));
         };

@@ -1,28 +1,34 @@
 //! Scopes: metadata that many calls share, merged once, and the meter mark.
 
 use crate::common::error::{Code, Error, Result};
+use crate::common::json::edit::{find, members, spliced};
+use crate::messages::request::Choices;
 use crate::meter::Metadata;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Metadata and the meter mark. Never changes after it was made.
+/// Metadata, choices and the meter mark. Never changes after it was made.
 #[derive(Clone, Default)]
 pub struct Scope {
     pub metadata: Metadata,
     /// Calls in here are metered even if metering is selective.
     pub meter: bool,
+    /// For every call in here: the member `revenium` of the metadata it was made with.
+    pub choices: Choices,
 }
 
 impl Scope {
-    pub fn child(parent: Option<&Scope>, metadata: Option<&str>, meter: bool) -> Scope {
-        let inherited = parent.cloned().unwrap_or_default();
-        Scope {
-            metadata: match metadata {
-                Some(json) => inherited.metadata.overlay(&Metadata::from_json(json)),
-                None => inherited.metadata,
-            },
-            meter: meter || inherited.meter,
+    pub fn child(parent: Option<&Scope>, metadata: Option<&str>, meter: bool) -> Result<Scope> {
+        let mut scope = parent.cloned().unwrap_or_default();
+        scope.meter |= meter;
+        let Some(text) = metadata else { return Ok(scope) };
+        let members = members(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
+        if let Some(choices) = find(&members, "revenium") {
+            scope.choices = Choices::parse(choices.get())?.over(&scope.choices);
         }
+        let fields = spliced(text, &members, |member| member.name == "revenium", &[]);
+        scope.metadata = scope.metadata.overlay(&Metadata::from_json(&String::from_utf8_lossy(&fields)));
+        Ok(scope)
     }
 }
 
@@ -31,8 +37,12 @@ thread_local! {
 }
 
 /// The scope that REVENIUM_SCOPE_THREAD means on this thread.
-pub fn of_this_thread() -> Option<Arc<Scope>> {
-    STACK.with_borrow(|stack| stack.last().map(|(_, scope)| scope.clone()))
+///
+/// A thread that ends, or a process in its destructors, has no stack any more: E_CLOSED.
+pub fn of_this_thread() -> Result<Option<Arc<Scope>>> {
+    STACK
+        .try_with(|stack| stack.borrow().last().map(|(_, scope)| scope.clone()))
+        .map_err(|_| Error::new(Code::Closed, "This thread is ending, and its scopes are gone."))
 }
 
 pub fn push(handle: u64, scope: Arc<Scope>) {

@@ -85,7 +85,9 @@ impl Prepared {
         }
         authenticate(&mut headers, settings, credential, choices)?;
         let mut counts_himself = false;
-        for (name, text) in &settings.anthropic_custom_headers {
+        // They may hold secrets of the process.
+        let customs: &[_] = if choices.foreign { &[] } else { &settings.anthropic_custom_headers };
+        for (name, text) in customs {
             let name = HeaderName::from_bytes(name.as_bytes());
             let name =
                 name.map_err(|_| Error::new(Code::Config, "anthropic_custom_headers holds a bad header name."))?;
@@ -130,7 +132,7 @@ impl Prepared {
         let mut response = match tokio::time::timeout(silence, client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => {
-                return Err(Failure::before_answer(http::unanswered(&fault, self.host()), !fault.is_builder()));
+                return Err(Failure::before_answer(http::unanswered(&fault, self.host()), http::may_repeat(&fault)));
             }
             Err(_) => {
                 let text = format!("{} sent nothing for {} s.", self.host(), silence.as_secs());

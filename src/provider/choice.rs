@@ -76,13 +76,14 @@ pub fn has_anthropic_credential(settings: &Settings, env: Environment<'_>) -> bo
 /// Whether the host of `base` is AWS's.
 pub fn is_aws(base: &str) -> bool {
     // Asked for every call, and reading a URL costs far more than this look.
-    if !base.as_bytes().windows(9).any(|part| part.eq_ignore_ascii_case(b"amazonaws")) {
+    if !base.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"naws") || part.eq_ignore_ascii_case(b".aws"))
+    {
         return false;
     }
     let url = Url::parse(base.trim()).ok();
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     let host = host.trim_end_matches('.');
-    [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|domain| host.ends_with(domain))
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
 }
 
 #[cfg(all(test, feature = "bedrock"))]
@@ -158,6 +159,8 @@ mod tests {
             ("https://BEDROCK-RUNTIME.us-east-1.AMAZONAWS.com:443/x", true),
             ("https://bedrock-runtime.cn-north-1.amazonaws.com.cn/", true),
             ("https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", true),
+            ("https://bedrock-runtime.us-east-1.api.aws", true),
+            ("https://api.aws.example", false),
             ("https://amazonaws.com.example", false),
             ("https://notamazonaws.com", false),
             ("https://example.com/amazonaws.com", false),

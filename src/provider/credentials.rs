@@ -32,7 +32,8 @@ pub fn aws_credentials(env: Environment<'_>) -> Option<&'static str> {
 }
 
 fn has_profile(env: Environment<'_>) -> bool {
-    let name = env("AWS_PROFILE").filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+    // An empty name is, for AWS, that of no profile.
+    let name = env("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
     let files = [
         ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials", name.clone()),
         ("AWS_CONFIG_FILE", ".aws/config", format!("profile {name}")),

@@ -3,10 +3,12 @@
 //! `table` says everything about each setting once; reading, `revenium_status_json()` and README follow it.
 //! The configuration given to `revenium_init()` wins over the environment, that over a `.env` file, that over the default.
 
+mod environment;
 mod parse;
 mod secret;
 mod table;
 
+pub use environment::{environment, look_again};
 pub use secret::{Credential, Secret};
 pub use table::table_markdown;
 
@@ -85,6 +87,7 @@ pub struct Settings {
     pub auth_header: AuthHeader,
 
     pub provider: ProviderChoice,
+    pub body_choices: bool,
     pub bedrock_disable: bool,
     pub bedrock_fallback: bool,
     /// Without a dot at its end.
@@ -220,11 +223,6 @@ impl fmt::Debug for Settings {
 
 /// A variable of the environment by its name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The process's own. What is not UTF-8 counts as not set.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 impl Key {
     /// "" is the wish to have none.

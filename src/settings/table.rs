@@ -189,6 +189,8 @@ pub(super) static TABLE: &[Setting] = &[
     text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
         |s, v| parse::choice(v, &[("auto", ProviderChoice::Auto), ("anthropic", ProviderChoice::Anthropic), ("bedrock", ProviderChoice::Bedrock)], &mut s.provider),
         "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly."),
+    flag("body_choices", "true", |s, v| s.body_choices = v,
+        "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices."),
     flag("bedrock_disable", "false", |s, v| s.bedrock_disable = v, "Never use Bedrock."),
     flag("bedrock_fallback", "true", |s, v| s.bedrock_fallback = v,
         "Ask Anthropic directly when Bedrock fails before the first event and there is an Anthropic credential."),

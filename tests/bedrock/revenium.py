@@ -49,6 +49,7 @@ for name, result, *arguments in [
     ("code_name", C.c_char_p, C.c_int32),
     ("status", C.c_int32, C.POINTER(State)),
     ("status_json", C.c_int32, C.POINTER(H)),
+    ("scope_new", C.c_int32, H, C.c_char_p, C.c_size_t, C.c_uint32, C.POINTER(H)),
     ("messages_create", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
     ("messages_stream", C.c_int32, C.c_char_p, C.c_size_t, H, ON_EVENT, C.c_void_p, C.POINTER(H)),
     ("messages_start", C.c_int32, C.c_char_p, C.c_size_t, H, ON_EVENT, ON_DONE, C.c_void_p, C.POINTER(H)),
@@ -95,9 +96,15 @@ def request(body=None, model=MODEL, **more):
     return json.dumps({"model": model, **BODY, **more} if body is None else body).encode()
 
 
-def create(body=None, **more):
-    text, handle = body if isinstance(body, bytes) else request(body, **more), H()
-    lib.revenium_messages_create(text, len(text), 1, C.byref(handle))
+def create(body=None, scope=None, **more):
+    """`scope`: choices that the host makes for the call."""
+    text, handle, within = body if isinstance(body, bytes) else request(body, **more), H(), H(1)
+    if scope is not None:
+        choices = json.dumps({"revenium": scope}).encode()
+        lib.revenium_scope_new(0, choices, len(choices), 0, C.byref(within))
+    lib.revenium_messages_create(text, len(text), within, C.byref(handle))
+    if scope is not None:
+        lib.revenium_release(within)
     return Result(handle.value)
 
 

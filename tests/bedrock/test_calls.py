@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 
 from revenium import *
 
@@ -177,6 +178,9 @@ class WhoIsAsked(BedrockTest):
         self.assertEqual(self.provider(revenium={"provider": "bedrock"}), ["bedrock"])
         self.assertEqual(self.provider(revenium={"api_key": "sk-ant-x"}), ["anthropic"])
         os.environ["ANTHROPIC_API_KEY"] = "sk-ant-sandbox"
+        # The environment is looked at once a second at most.
+        while status()["provider"] != "anthropic":
+            time.sleep(0.05)
         self.assertHas(status(), provider="anthropic", provider_reason="there is an Anthropic credential")
         self.assertEqual(self.provider(), ["anthropic"])
         self.assertEqual(self.provider(revenium={"provider": "bedrock"}), ["bedrock"])
@@ -230,7 +234,7 @@ class WhoIsAsked(BedrockTest):
         self.assertEqual(create().code, "OK")
         lib.revenium_shutdown(5000)
         self.start(AWS_ENDPOINT_URL="http://127.0.0.1:9")
-        result = create(revenium={"base_url": SANDBOX, "provider": "bedrock"})
+        result = create(revenium={"provider": "bedrock"}, scope={"base_url": SANDBOX})
         self.assertEqual(result.code, "OK", result.message)
 
     def test_a_request_without_model_starts_no_call(self):

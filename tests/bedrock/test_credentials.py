@@ -188,6 +188,26 @@ class Renewed(CredentialsTest):
         self.assertIn("AKIDOLD123456789012", old)
         self.assertIn("AKIDNEW123456789012", new)
 
+    def test_a_clock_that_is_wrong_is_set_by_awss(self):
+        self.bare()
+        self.start(AWS_SHARED_CREDENTIALS_FILE=self.profile("AKIDOLD123456789012"))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        theirs = now + datetime.timedelta(minutes=20)
+        late = {"status": 403, "headers": {"x-amzn-errortype": "InvalidSignatureException",
+                                           "date": theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")}}
+        plan(PATH, late, {}, late)
+        result = create()
+        self.assertEqual(result.code, "OK", result.message)
+        signed = [sent["headers"]["x-amz-date"] for sent in requests()]
+        self.assertEqual(len(signed), 2)
+        times = [datetime.datetime.strptime(at, "%Y%m%dT%H%M%SZ") for at in signed]
+        self.assertGreater(times[1] - times[0], datetime.timedelta(minutes=19))
+        # What was learnt stays, and a refusal that has another reason is not repeated.
+        result = create()
+        self.assertEqual(result.code, "E_AUTHENTICATION")
+        self.assertIn("clock", result.message)
+        self.assertEqual(len(requests()), 3)
+
     def test_a_mended_profile_is_found_after_a_while(self):
         self.bare()
         path = self.file("credentials", "[default]\n")

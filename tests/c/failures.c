@@ -64,7 +64,7 @@ static void a_passing_fault_is_retried(void) {
 
 static void nobody_listens(void) {
   revenium_result result;
-  CHECK_CODE(revenium_messages_create(REQUEST(CHOICES("\"base_url\":\"http://127.0.0.1:9\"")), REVENIUM_NTS,
+  CHECK_CODE(revenium_messages_create(REQUEST(CHOICES("\"api_key\":\"k\",\"base_url\":\"http://127.0.0.1:9\"")), REVENIUM_NTS,
                                       REVENIUM_SCOPE_NONE, &result),
              REVENIUM_E_CONNECTION);
   /* An error of ours has the shape of the provider's. */

@@ -54,7 +54,7 @@ build() { # NAME SOURCE FLAGS...
     name=$1 source=$2
     shift 2
     # dlclose.c loads it by itself.
-    case $source in dlclose) link=-ldl ;; *) link="-L$out -lrevenium" ;; esac
+    case $source in dlclose) link=-ldl ;; *) link="-L$out -lrevenium -ldl" ;; esac
     $cc "$@" -o "$out/$name" "$here/$source.c" $link -lpthread >"$out/$name.log" 2>&1 || {
         verdict "build of $name" 1 "$out/$name.log"
         return 1
@@ -72,7 +72,7 @@ wanted="$*"
 test -z "$(every_function_has_bad_input | tee "$out/functions.log")"
 verdict "badinput.c names every function" $? "$out/functions.log"
 
-for program in layout calls failures lifecycle scopes badinput fork sigpipe exit dlclose streams5000; do
+for program in layout calls failures lifecycle scopes host badinput fork sigpipe exit dlclose streams5000; do
     asked $program && build $program $program && run $program 300 "$out/$program"
 done
 

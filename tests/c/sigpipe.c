@@ -80,7 +80,7 @@ static void provider_closes_within_the_request(void) {
   char choices[128];
   char *request;
   start_rude_server();
-  snprintf(choices, sizeof choices, CHOICES("\"base_url\":\"http://127.0.0.1:%d\""), rude_port);
+  snprintf(choices, sizeof choices, CHOICES("\"api_key\":\"k\",\"base_url\":\"http://127.0.0.1:%d\""), rude_port);
   request = large_request(choices);
   fails(request);
   free(request);

@@ -172,7 +172,7 @@ TEST(requests_that_are_refused) {
 
 TEST(failures_on_the_way) {
   thrown_by<revenium::connection_error>(
-      [] { client.messages.create(ask("x", R"("revenium": {"base_url": "http://127.0.0.1:9", "max_retries": 0})")); });
+      [] { client.messages.create(ask("x", R"("revenium": {"api_key": "k", "base_url": "http://127.0.0.1:9", "max_retries": 0})")); });
   thrown_by<revenium::timeout_error>([] {
     client.messages.create(ask("x", R"("revenium": {"timeout_ms": 50, "headers": {"x-sandbox": "end=stall"}})"));
   });

@@ -19,10 +19,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{IdentityCache, StalledStreamProtectionConfig};
+use aws_smithy_async::time::TimeSource;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -56,8 +58,43 @@ pub struct Regional {
 /// When the last look for credentials failed, and why.
 type Failed = Arc<Mutex<Option<(Instant, Missing)>>>;
 
+/// AWS's clock, as its refusals tell it: this machine's may be wrong, and a signature holds for minutes only.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<AtomicI64>);
+
+/// AWS takes signatures that are five minutes off; less than that is not the clock's fault.
+const TOLERATED: i64 = 4 * 60;
+
+impl Clock {
+    /// Seconds that AWS is ahead of this machine.
+    pub fn ahead(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// AWS says what time it is. True: that is news.
+    pub fn learn(&self, theirs: SystemTime) -> bool {
+        let ours = SystemTime::now();
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(0);
+        let ahead = theirs.duration_since(ours).map_or_else(|before| -seconds(before.duration()), seconds);
+        let news = (ahead - self.ahead()).abs() > TOLERATED;
+        if news {
+            self.0.store(ahead, Ordering::Relaxed);
+        }
+        news
+    }
+}
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        let (now, ahead) = (SystemTime::now(), self.ahead());
+        let span = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { now.checked_sub(span) } else { now.checked_add(span) }.unwrap_or(now)
+    }
+}
+
 #[derive(Default)]
 pub struct Aws {
+    pub clock: Clock,
     profile_region: OnceCell<Option<Region>>,
     clients: Mutex<HashMap<Target, Arc<OnceCell<Regional>>>>,
 }
@@ -108,6 +145,7 @@ impl Aws {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(connector)
             .region(region.clone())
+            .time_source(self.clock.clone())
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_LIMIT * 2).build())
             .retry_config(RetryConfig::disabled())

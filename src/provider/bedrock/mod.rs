@@ -11,6 +11,7 @@ pub use reply::Body;
 
 use super::{Failure, Head, Provider, Reply, choice};
 use crate::common::error::{Code, Error, Result};
+use crate::common::log;
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const JSON: &str = "application/json";
 const BETA: &str = "anthropic-beta";
@@ -81,7 +82,7 @@ impl Prepared {
         }
         Ok(Prepared {
             bedrock: bedrock.clone(),
-            target: target(settings, request, outright, env)?,
+            target: target(settings, request, &model, outright, env)?,
             model,
             body,
             headers,
@@ -100,8 +101,27 @@ impl Prepared {
         self.region.get().or(self.target.region.as_ref()).map(String::as_str)
     }
 
-    /// One attempt. `silence`: how long the provider may say nothing.
+    /// One attempt, and another at once where AWS refused the first for this machine's clock. `silence`: how long the
+    /// provider may say nothing.
     pub async fn send(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
+        let clock = &self.bedrock.aws.clock;
+        let mut sent = self.send_once(http, silence).await;
+        if let Err(failure) = &sent
+            && told_time(failure).is_some_and(|time| clock.learn(time))
+        {
+            log::warn!("this machine's clock is {} s off AWS's; requests are signed by AWS's", clock.ahead().abs());
+            sent = self.send_once(http, silence).await;
+        }
+        sent.map_err(|mut failure| {
+            if told_time(&failure).is_some() && clock.ahead() != 0 {
+                let off = clock.ahead().abs();
+                failure.error.message += &format!(" This machine's clock is {off} s off AWS's: set it.");
+            }
+            failure
+        })
+    }
+
+    async fn send_once(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
         let cell = self.bedrock.aws.client(&self.target, http, &self.bedrock.settings).await;
         let Some(regional) = cell.get() else {
             return Err(Failure::before_answer(Error::new(Code::Internal, "There is no AWS client."), false));
@@ -146,17 +166,25 @@ impl Prepared {
     }
 }
 
+/// The time by AWS's clock, where AWS did not take the signature.
+fn told_time(failure: &Failure) -> Option<SystemTime> {
+    let head = failure.head.as_ref().filter(|head| matches!(head.status, 401 | 403))?;
+    httpdate::parse_http_date(head.headers.get("date")?.to_str().ok()?).ok()
+}
+
 fn bad_header(setting: &str) -> Error {
     Error::new(Code::Config, format!("{setting} holds characters that no header may."))
 }
 
 /// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
-fn target(settings: &Settings, request: &Request, outright: bool, env: Environment<'_>) -> Result<Target> {
-    let named = |name: &str| env(name).is_some_and(|url| !url.trim().is_empty());
-    let elsewhere = || named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") || named("AWS_ENDPOINT_URL");
+fn target(settings: &Settings, request: &Request, model: &str, outright: bool, env: Environment<'_>) -> Result<Target> {
+    let named = |name: &str| env(name).filter(|url| !url.trim().is_empty());
+    let endpoint = named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or_else(|| named("AWS_ENDPOINT_URL"));
     let base = match &request.choices.base_url {
         Some(base) => Some((base, true)),
-        None if choice::is_aws(&settings.anthropic_base_url) => Some((&settings.anthropic_base_url, !elsewhere())),
+        None if choice::is_aws(&settings.anthropic_base_url) => {
+            Some((&settings.anthropic_base_url, endpoint.is_none()))
+        }
         None => None,
     };
     let base = match base {
@@ -168,7 +196,11 @@ fn target(settings: &Settings, request: &Request, outright: bool, env: Environme
         }
     };
     let of_base = base.as_ref().and_then(|(url, _)| region_of(url.host_str()?));
-    let region = request.choices.aws_region.as_deref().or(of_base).or(settings.aws_region.as_deref());
+    // What is signed must name the region of the host that is asked, and that of the model's own.
+    let endpoint = endpoint.and_then(|url| Url::parse(url.trim()).ok());
+    let of_endpoint = endpoint.as_ref().and_then(|url| region_of(url.host_str()?));
+    let own = request.choices.aws_region.as_deref();
+    let region = own.or(of_base).or(of_endpoint).or_else(|| region_of_arn(model)).or(settings.aws_region.as_deref());
     Ok(Target {
         region: region.map(str::to_owned),
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
@@ -181,6 +213,13 @@ fn region_of(host: &str) -> Option<&str> {
     let mut labels = host.split('.');
     labels.find(|label| matches!(*label, "bedrock-runtime" | "bedrock-runtime-fips"))?;
     labels.next().filter(|region| region.contains('-'))
+}
+
+/// `us-gov-west-1` of `arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/x`.
+fn region_of_arn(model: &str) -> Option<&str> {
+    let region = model.strip_prefix("arn:")?.split(':').nth(2)?;
+    let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!region.is_empty() && region.bytes().all(is_region)).then_some(region)
 }
 
 /// Puts the caller's headers on the request before it is signed, and keeps the head of the answer.
@@ -236,7 +275,7 @@ mod tests {
         let env = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let (settings, _) = Settings::load(None, &env).unwrap();
         let request = Request::parse(&format!(r#"{{"model":"m","revenium":{call}}}"#), Streaming::Always).unwrap();
-        target(&settings, &request, true, &env).unwrap()
+        target(&settings, &request, "m", true, &env).unwrap()
     }
 
     #[test]
@@ -262,6 +301,25 @@ mod tests {
                 "{vars:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_models_arn_names_its_region() {
+        for (model, want) in [
+            ("arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/x", Some("us-gov-west-1")),
+            ("arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-opus-4-7", Some("eu-west-1")),
+            ("arn:aws:bedrock:evil.example/:1:x/y", None),
+            ("arn:aws:bedrock", None),
+            ("anthropic.claude-opus-4-7", None),
+        ] {
+            assert_eq!(region_of_arn(model), want, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_private_endpoint_names_its_region() {
+        let vpce = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "https://vpce-0a.bedrock-runtime.eu-west-1.vpce.amazonaws.com");
+        assert_eq!(target_of("{}", &[vpce, ("AWS_REGION", "us-west-2")]).region.as_deref(), Some("eu-west-1"));
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn not_sent(fault: &(dyn StdError + 'static)) -> Failure {
         let text = "The request could not be signed or addressed: check the AWS region, endpoint and credentials.";
         return Failure { ask_directly: true, ..Failure::before_answer(Error::new(Code::Aws, text), false) };
     };
-    let failure = Failure::before_answer(http::unanswered(fault, "AWS Bedrock"), !fault.is_builder());
+    let failure = Failure::before_answer(http::unanswered(fault, "AWS Bedrock"), http::may_repeat(fault));
     // Once connected, the request may be on its way through the model.
     Failure { ask_directly: fault.is_connect(), ..failure }
 }
