@@ -5,7 +5,7 @@ mod reply;
 mod silence;
 
 use self::attempt::answered;
-use self::reply::{Arrived, is_json, stream, whole};
+use self::reply::{Arrived, Form, begin, stream, whole};
 use crate::client::Engine;
 use crate::client::handles::Registry;
 use crate::client::process::core;
@@ -273,23 +273,24 @@ async fn turn() {
 }
 
 async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Progress) -> Result<Arrived> {
-    let reply = answered(engine, call, job, progress).await?;
+    let mut reply = answered(engine, call, job, progress).await?;
     if !job.request.streamed {
-        return whole(engine, reply).await;
+        return whole(engine, reply, &[]).await;
     }
-    let bell = call.sink.head(call, &reply.head)?;
-    if is_json(&reply.head) {
+    let mut bell = call.sink.head(call, &reply.head)?;
+    let (start, form) = begin(engine, &mut reply, &mut bell).await?;
+    if form == Form::Json {
         log::warn!("the provider answered a streamed request with one JSON document; there are no events for it");
-        return whole(engine, reply).await;
+        return whole(engine, reply, &start).await;
     }
-    stream(engine, call, progress, reply, bell).await
+    stream(engine, call, progress, reply, bell, start).await
 }
 
 /// Meter the call and say how it ended. The caller has its result only after the record is safe.
 fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> (Outcome, Option<Pushing>) {
     let duration = progress.clock.elapsed();
     let message = progress.reader.take().map(Reader::into_message);
-    // A tool input that never parses is found only here.
+    // A message that never started is found only here.
     let ended = ended.and_then(|arrived| match arrived {
         Arrived::Whole(json, summary) => Ok((json, Some(summary))),
         Arrived::Streamed => match &message {
@@ -299,7 +300,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     });
     let summary = match &ended {
         Ok((_, Some(summary))) => Some(&**summary),
-        _ => message.as_ref().filter(|message| message.started()).map(|message| message.summary()),
+        _ => message.as_ref().filter(|message| message.has_facts()).map(|message| message.summary()),
     };
     let (transaction_id, pushing) = record(engine, job, &progress, duration, summary, ended.as_ref().err());
     let facts = Facts {
@@ -348,7 +349,7 @@ fn record(
         provider: progress.provider,
         request: &job.request.facts,
         metadata: &job.metadata,
-        streamed: job.request.streamed,
+        streamed: job.request.wants_stream,
         times: Times { started: progress.started, first_token: progress.first_token, ended: duration },
         summary,
         end: match error {

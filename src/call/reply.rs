@@ -4,10 +4,11 @@ use super::silence::Silence;
 use super::{Call, Progress, turn};
 use crate::client::Engine;
 use crate::common::error::{Code, Error, HttpError, Result};
+use crate::common::json::mend;
 use crate::completion::Bell;
-use crate::messages::{Batch, Reader, Summary};
-use crate::provider::{Body, Head, Provider, Reply};
-use bytes::Bytes;
+use crate::messages::{Batch, Framing, Reader, Summary};
+use crate::provider::{Body, Provider, Reply};
+use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,29 +30,108 @@ pub(super) enum Arrived {
     Streamed,
 }
 
-pub(super) fn is_json(head: &Head) -> bool {
-    let kind = head.headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("application/json")
+/// What a reply is, whatever its content type says.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    Json,
+    Events,
 }
 
-pub(super) async fn whole(engine: &Engine, mut reply: Reply) -> Result<Arrived> {
+impl Form {
+    /// Told by the first byte that is no space. `None`: not there yet.
+    fn of(start: &[u8]) -> Option<Form> {
+        let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+        match start.iter().find(|byte| !byte.is_ascii_whitespace())? {
+            b'{' | b'[' | b'<' => Some(Form::Json),
+            _ => Some(Form::Events),
+        }
+    }
+}
+
+/// The first bytes of a reply to a streamed request, and what they say it is.
+pub(super) async fn begin(engine: &Engine, reply: &mut Reply, bell: &mut Option<Bell<'_>>) -> Result<(Bytes, Form)> {
+    if reply.body.framing() != Framing::Sse {
+        return Ok((Bytes::new(), Form::Events));
+    }
+    let mut silence = Silence::new(engine.silence());
+    let mut start = BytesMut::new();
+    while let Some(chunk) = next(&mut reply.body, bell, &mut silence).await? {
+        if start.len() > engine.settings.max_response_bytes {
+            return Err(too_large());
+        }
+        let form = Form::of(&chunk);
+        if start.is_empty() && form.is_some_and(|form| form == Form::Events) {
+            return Ok((chunk, Form::Events));
+        }
+        start.extend_from_slice(&chunk);
+        if let Some(form) = Form::of(&start) {
+            return Ok((start.freeze(), form));
+        }
+    }
+    Ok((start.freeze(), Form::Events))
+}
+
+fn too_large() -> Error {
+    Error::new(Code::Stream, "The reply is larger than max_response_bytes.")
+}
+
+/// A reply that is one JSON document; `start`: what has been read of it.
+pub(super) async fn whole(engine: &Engine, mut reply: Reply, start: &[u8]) -> Result<Arrived> {
+    let max = engine.settings.max_response_bytes;
     let mut silence = Silence::new(engine.silence());
     // Room for the NUL that C gets behind it, too.
     let mut body = Vec::with_capacity(reply.body.length().map_or(0, |length| length.min(LARGE_REPLY) as usize + 1));
-    while let Some(chunk) = silence.broken_by(reply.body.next()).await?? {
-        if body.len() + chunk.len() > engine.settings.max_response_bytes {
-            return Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."));
+    body.extend_from_slice(start);
+    loop {
+        match silence.broken_by(reply.body.next()).await? {
+            Ok(Some(chunk)) if body.len() + chunk.len() > max => return Err(too_large()),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            // One whose compression lost its last bytes may be whole all the same.
+            Err(_) if Summary::of(&body).is_ok() => break,
+            Err(fault) => return Err(fault),
         }
-        body.extend_from_slice(&chunk);
     }
-    match Summary::of(&body) {
+    match read(&mut body, max) {
         Ok(mut summary) => {
             if reply.head.provider == Provider::Bedrock {
                 summary.usage.tokens.compare(&reply.head.tokens());
             }
             Ok(Arrived::Whole(body, Box::new(summary)))
         }
+        Err(error) if error.http.is_some() => Err(error),
         Err(error) => Err(error.with_http(HttpError { status: reply.head.status, body, retry_after_ms: None })),
+    }
+}
+
+/// The facts of a whole reply. One that came as events is put together, one that was damaged on its way is mended, in
+/// `body`.
+fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
+    let fault = match Summary::of(body) {
+        Err(error) if error.code == Code::Stream => error,
+        read => return read,
+    };
+    if Form::of(body) == Some(Form::Events) {
+        let mut reader = Reader::new(Framing::Sse, max);
+        let mut batch = Batch::of_chunk(body.len());
+        let read = reader.push(body, &mut batch).and_then(|()| reader.end(&mut batch));
+        if batch.is_empty() && read.as_ref().is_err_and(|error| error.code == Code::Stream) {
+            // Neither JSON nor events: a page, say.
+            return Err(fault);
+        }
+        read?;
+        let message = reader.into_message();
+        *body = message.to_json()?;
+        return Ok(message.summary().clone());
+    }
+    let text = mend::text(body);
+    let mended = mend::escape_controls(&text).unwrap_or_else(|| text.into_owned());
+    match Summary::of(mended.as_bytes()) {
+        Err(error) if error.code == Code::Stream => Err(fault),
+        read => {
+            *body = mended.into_bytes();
+            read
+        }
     }
 }
 
@@ -61,11 +141,13 @@ pub(super) async fn stream(
     progress: &mut Progress,
     mut reply: Reply,
     mut bell: Option<Bell<'_>>,
+    start: Bytes,
 ) -> Result<Arrived> {
     let reader = progress.reader.insert(Reader::new(reply.body.framing(), engine.settings.max_response_bytes));
     let mut silence = Silence::new(engine.silence());
     let wants_events = call.sink.wants_events();
     let mut untold = 0;
+    let mut start = Some(start).filter(|start| !start.is_empty());
     loop {
         if wants_events && !call.sink.flow().has_room() {
             drop(bell.take());
@@ -75,7 +157,10 @@ pub(super) async fn stream(
             tokio::time::timeout(limit, call.sink.flow().room()).await.map_err(unread)?;
             silence.restart();
         }
-        let chunk = next(&mut reply.body, &mut bell, &mut silence).await?;
+        let chunk = match start.take() {
+            Some(start) => Some(start),
+            None => next(&mut reply.body, &mut bell, &mut silence).await?,
+        };
         let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
         let read = match &chunk {
             Some(bytes) => reader.push(bytes, &mut batch),

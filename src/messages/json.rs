@@ -169,6 +169,37 @@ impl<'a> Quoted<'a> {
         Quoted::scan(value.get().strip_prefix('"')?).map(|(quoted, _)| quoted)
     }
 
+    /// How long it is as written.
+    pub fn len(self) -> usize {
+        self.inner.len()
+    }
+
+    /// As [`Quoted::unescape_into`], for a piece of a text that may be cut between the halves of a surrogate pair: `half` is
+    /// the first half that `out` ends with, as U+FFFD. The first half that it ends with now.
+    pub fn unescape_after(mut self, half: Option<u32>, out: &mut String) -> Option<u32> {
+        if self.inner.is_empty() {
+            return half;
+        }
+        if !self.escaped {
+            out.push_str(self.inner);
+            return None;
+        }
+        if let (Some(high), Some(rest)) = (half, self.inner.strip_prefix("\\u"))
+            && let low @ 0xDC00..0xE000 = unit(rest.as_bytes())
+            && let Some(c) = char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+        {
+            out.pop();
+            out.push(c);
+            self.inner = rest.get(4..).unwrap_or_default();
+        }
+        self.unescape_into(out);
+        let bytes = self.inner.as_bytes();
+        let (before, last) = bytes.split_at_checked(bytes.len().checked_sub(6)?)?;
+        let backslashes = before.iter().rev().take_while(|&&byte| byte == b'\\').count();
+        let high = last.strip_prefix(b"\\u").map(unit).filter(|high| (0xD800..0xDC00).contains(high));
+        high.filter(|_| backslashes % 2 == 0)
+    }
+
     /// Appends what the string stands for. Half of a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD.
     pub fn unescape_into(self, out: &mut String) {
         if !self.escaped {
@@ -226,12 +257,13 @@ pub(super) fn string(value: &RawValue) -> Option<String> {
     Some(out)
 }
 
-/// A whole number that counts something, also if written `1.0` or `1e2`. `None`: anything else.
+/// A number that counts something, however a gateway writes it: `1`, `1.0`, `1e2`, `"1"`; a fraction is cut off. `None`:
+/// anything else.
 pub(super) fn count(value: &RawValue) -> Option<i64> {
-    let text = value.get();
+    let text = value.get().trim_matches('"').trim();
     let whole = text.parse::<i64>().ok().or_else(|| {
         // Every whole number up to 2^53 is exact as f64.
-        text.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0).map(|n| n as i64)
+        text.parse::<f64>().ok().map(f64::trunc).filter(|n| n.abs() <= 9_007_199_254_740_992.0).map(|n| n as i64)
     });
     whole.filter(|n| *n >= 0)
 }
@@ -271,6 +303,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_cut_between_two_pieces_is_one_character() {
+        for (pieces, want) in [
+            (&[r#""a\ud83c""#, r#""\udf0db""#][..], "a🌍b"),
+            (&[r#""\ud83c""#, r#""""#, r#""\udf0d\ud83c""#, r#""\udf0d""#], "🌍🌍"),
+            (&[r#""\ud83c""#, r#""x""#, r#""\udf0d""#], "\u{fffd}x\u{fffd}"),
+            (&[r#""\\ud83c""#, r#""\udf0d""#], "\\ud83c\u{fffd}"),
+            (&[r#""\ud83c""#, r#""\n""#], "\u{fffd}\n"),
+        ] {
+            let (mut out, mut half) = (String::new(), None);
+            for piece in pieces {
+                half = Quoted::of(&raw(piece)).unwrap().unescape_after(half, &mut out);
+            }
+            assert_eq!(out, want, "{pieces:?}");
+        }
+    }
+
+    #[test]
     fn a_string_that_is_none_is_not_scanned() {
         for text in ["", "open", r"open\", r"open\u00", "ctrl\u{1}\"", r#"\x""#, r#"\u00g0""#, "tab\t\""] {
             assert!(Quoted::scan(text).is_none(), "{text:?}");
@@ -294,11 +343,14 @@ mod tests {
             ("9223372036854775807", Some(i64::MAX)),
             ("1.0", Some(1)),
             ("1e2", Some(100)),
-            ("1.5", None),
+            ("640.8", Some(640)),
+            ("140.0", Some(140)),
             ("-1", None),
             ("1e300", None),
             ("12345678901234567890", None),
-            ("\"3\"", None),
+            ("\"3\"", Some(3)),
+            ("\"many\"", None),
+            ("\"nan\"", None),
             ("null", None),
         ] {
             assert_eq!(count(&raw(json)), want, "{json}");

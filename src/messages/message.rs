@@ -20,7 +20,12 @@ pub struct Message {
     usage: Option<Members>,
     blocks: Vec<Block>,
     summary: Summary,
+    /// About how much memory the content takes.
+    bytes: usize,
 }
+
+/// What a content block takes besides its text.
+const BLOCK_BYTES: usize = 512;
 
 /// One content block.
 struct Block {
@@ -32,6 +37,8 @@ struct Block {
     /// That part so far: text with what the block started with; of a tool's input, the JSON from the deltas alone.
     grown: String,
     has_grown: bool,
+    /// The deltas so far end with the first half of a surrogate pair.
+    half: Option<u32>,
     citations: Vec<Box<RawValue>>,
 }
 
@@ -41,9 +48,10 @@ impl Message {
         self.members.is_some()
     }
 
-    /// The whole Messages API message. `Code::Stream`: it never started, or a tool's input is not JSON.
+    /// The whole Messages API message. `Code::Stream`: it never started.
     ///
-    /// The input of a tool that was cut (`max_tokens`, a broken stream) holds what came completely.
+    /// The input of a tool that was cut (`max_tokens`, a broken stream) holds what came completely; one that can never be
+    /// JSON is a string.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let Some(members) = &self.members else {
             return Err(Error::new(Code::Stream, "The stream held no message_start."));
@@ -53,7 +61,7 @@ impl Message {
             if i > 0 {
                 content.push(',');
             }
-            block.write(&mut content)?;
+            block.write(&mut content);
         }
         content.push(']');
         let mut instead = vec![("content", content)];
@@ -72,6 +80,16 @@ impl Message {
         self.blocks.iter().filter(|block| block.part == Some(Part::Text)).map(|block| block.grown.as_str()).collect()
     }
 
+    /// About how large the message has grown.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether anything of it is known that can be metered.
+    pub fn has_facts(&self) -> bool {
+        self.started() || self.usage.is_some()
+    }
+
     /// What is known so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
@@ -84,10 +102,11 @@ impl Message {
 
     /// Takes over a delta that makes a block longer. One for an unknown block, or of another type, changes nothing.
     pub(super) fn grow(&mut self, delta: &Delta<'_>) {
+        self.bytes += delta.added.len();
         if let Some(block) = self.block(delta.index)
             && block.part == Some(delta.part)
         {
-            delta.added.unescape_into(&mut block.grown);
+            block.half = delta.added.unescape_after(block.half, &mut block.grown);
             block.has_grown = true;
         }
     }
@@ -96,10 +115,13 @@ impl Message {
     pub(super) fn apply(&mut self, kind: Kind, event: &Object<'_>) {
         match kind {
             Kind::MessageStart if !self.started() => self.start(event),
+            // A gateway left message_start out: what is counted is billed all the same.
+            Kind::MessageDelta | Kind::MessageStop if !self.started() => self.change(event),
             _ if !self.started() => {}
             Kind::ContentBlockStart => self.start_block(event),
             Kind::ContentBlockDelta => self.change_block(event),
-            Kind::MessageDelta => self.change(event),
+            // Some carry the usage only here.
+            Kind::MessageDelta | Kind::MessageStop => self.change(event),
             _ => {}
         }
     }
@@ -124,14 +146,17 @@ impl Message {
             self.set("model", model);
             self.summary.model = string(model);
         }
+        self.bytes += BLOCK_BYTES + block.iter().map(|(name, value)| name.len() + value.get().len()).sum::<usize>();
         self.blocks.push(Block::new(index, &block));
     }
 
     fn change_block(&mut self, event: &Object<'_>) {
-        if let (Some(index), Some(delta)) = (index_of(event), event.object("delta"))
-            && let Some(block) = self.block(index)
-        {
-            block.change(&delta);
+        if let (Some(index), Some(delta)) = (index_of(event), event.object("delta")) {
+            // Citations pile up, too.
+            self.bytes += delta.iter().map(|(name, value)| name.len() + value.get().len()).sum::<usize>();
+            if let Some(block) = self.block(index) {
+                block.change(&delta);
+            }
         }
     }
 
@@ -164,7 +189,10 @@ impl Message {
         for (name, value) in usage.iter() {
             if !is_null(value) && !USAGE_STAYS.contains(&name) {
                 self.usage.get_or_insert_default().set(name, value);
+                let before = self.summary.usage.tokens.clone();
                 self.summary.usage.set(name, value);
+                // A zero after a real count is a placeholder: the message keeps it, what is billed does not.
+                self.summary.usage.tokens.keep_real(&before);
             }
         }
         // A split of a total that no longer holds would be billed wrongly.
@@ -202,6 +230,7 @@ impl Block {
             part,
             grown: grown.unwrap_or_default(),
             has_grown: false,
+            half: None,
             citations: Vec::new(),
         }
     }
@@ -225,14 +254,14 @@ impl Block {
         }
     }
 
-    fn write(&self, out: &mut String) -> Result<()> {
+    fn write(&self, out: &mut String) {
         let mut instead = Vec::new();
         if let Some(part) = self.part
             && self.has_grown
         {
             match part {
                 Part::Text | Part::Thinking => instead.push((part.member(), quote(&self.grown))),
-                Part::Input => instead.extend(self.input()?.map(|json| (part.member(), json))),
+                Part::Input => instead.extend(self.input().map(|json| (part.member(), json))),
             }
         }
         if !self.citations.is_empty() {
@@ -243,14 +272,13 @@ impl Block {
             instead.push(("citations", format!("[{}]", all.join(","))));
         }
         self.members.write(out, &instead);
-        Ok(())
     }
 
     /// A tool's input from its deltas, as they wrote it. `None`: they said nothing, the start value holds.
-    fn input(&self) -> Result<Option<String>> {
+    fn input(&self) -> Option<String> {
         let whole = serde_json::from_str::<&RawValue>(&self.grown).ok().map(|json| json.get().to_owned());
-        let json = whole.or_else(|| partial::repair(&self.grown));
-        let json = json.ok_or_else(|| Error::new(Code::Stream, "The input of a tool call is not JSON."))?;
-        Ok(Some(json).filter(|json| !json.is_empty()))
+        // What can never be JSON stays the text it is: the message was paid for and is whole otherwise.
+        let json = whole.or_else(|| partial::repair(&self.grown)).unwrap_or_else(|| quote(&self.grown));
+        Some(json).filter(|json| !json.is_empty())
     }
 }

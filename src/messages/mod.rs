@@ -7,6 +7,7 @@
 
 mod batch;
 mod delta;
+mod error;
 mod json;
 mod message;
 mod partial;
@@ -20,7 +21,8 @@ pub use summary::{Iteration, Summary, Tokens, Usage, text_of};
 
 use serde::de::IgnoredAny;
 
-use crate::common::error::{Code, Error, HttpError, Result};
+use crate::common::error::{Code, Error, Result};
+use crate::common::json::mend;
 use delta::Delta;
 use json::Object;
 use sse::Splitter;
@@ -40,6 +42,7 @@ pub enum Framing {
 /// One stream from its first byte to its end.
 pub struct Reader {
     source: Source,
+    max_bytes: usize,
     progress: Progress,
 }
 
@@ -87,13 +90,13 @@ impl Name {
 }
 
 impl Reader {
-    /// An event of more than `max_event_bytes` ends the stream with an error.
-    pub fn new(framing: Framing, max_event_bytes: usize) -> Reader {
+    /// An event of more than `max_bytes`, or a message that grows beyond that, ends the stream with an error.
+    pub fn new(framing: Framing, max_bytes: usize) -> Reader {
         let source = match framing {
-            Framing::Sse => Source::Sse(Splitter::new(max_event_bytes)),
-            Framing::Events => Source::Events { max: max_event_bytes },
+            Framing::Sse => Source::Sse(Splitter::new(max_bytes)),
+            Framing::Events => Source::Events { max: max_bytes },
         };
-        Reader { source, progress: Progress::default() }
+        Reader { source, max_bytes, progress: Progress::default() }
     }
 
     /// Reads what the transport gave and appends its events to `batch`.
@@ -101,14 +104,19 @@ impl Reader {
     /// After an error the stream is over; the events before it are in `batch`. What comes after message_stop or after
     /// an error is ignored.
     pub fn push(&mut self, chunk: &[u8], batch: &mut Batch) -> Result<()> {
-        let progress = &mut self.progress;
+        let (progress, max_bytes) = (&mut self.progress, self.max_bytes);
         if progress.is_over() {
             return Ok(());
         }
         let read = match &mut self.source {
-            Source::Sse(splitter) => splitter.feed(chunk, |name, data| progress.event(name, data, batch)),
+            Source::Sse(splitter) => splitter.feed(chunk, |name, data| {
+                progress.event(name, data, batch)?;
+                progress.within(max_bytes)
+            }),
             Source::Events { max } if chunk.len() > *max => Err(sse::too_large(*max)),
-            Source::Events { .. } => progress.event(Name::Framed, chunk, batch),
+            Source::Events { .. } => {
+                progress.event(Name::Framed, chunk, batch).and_then(|()| progress.within(max_bytes))
+            }
         };
         progress.settle(read)
     }
@@ -154,6 +162,14 @@ impl Progress {
         self.is_complete || self.has_failed
     }
 
+    /// Whether the message put together is no larger than it may be.
+    fn within(&self, max_bytes: usize) -> Result<()> {
+        match self.message.bytes() > max_bytes {
+            true => Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes.")),
+            false => Ok(()),
+        }
+    }
+
     /// A fault after message_stop is none.
     fn settle(&mut self, read: Result<()>) -> Result<()> {
         if self.is_complete {
@@ -170,9 +186,7 @@ impl Progress {
         if name == Name::Error {
             return Err(provider_error(data));
         }
-        let Ok(json) = std::str::from_utf8(data) else {
-            return Err(Error::new(Code::Stream, "The stream has an event that is not UTF-8."));
-        };
+        let json = &*mend::text(data);
         if let Some(delta) = Delta::scan(json) {
             self.message.grow(&delta);
             self.deliver(Kind::ContentBlockDelta, json, Some(delta), batch);
@@ -180,17 +194,42 @@ impl Progress {
         }
         match Object::parse(json) {
             Some(event) => self.other_event(name, json, &event, batch),
-            None if name.is_vital() => Err(not_json()),
-            // `[DONE]` and the like, which proxies add.
-            None => Ok(()),
+            None => self.damaged_event(name, json, batch),
+        }
+    }
+
+    /// What is no JSON object, but may have been one before somebody passed it on.
+    fn damaged_event(&mut self, name: Name, json: &str, batch: &mut Batch) -> Result<()> {
+        if json.trim() == "[DONE]" && self.message.summary().stop_reason.is_some() {
+            // Gateways end a stream so; a message that has its stop_reason is whole by then.
+            self.is_complete = true;
+            return Ok(());
+        }
+        if let Some(escaped) = mend::escape_controls(json)
+            && let Some(event) = Object::parse(&escaped)
+        {
+            return self.other_event(name, &escaped, &event, batch);
+        }
+        let several: Vec<_> = mend::several(json).into_iter().map(|value| (value, Object::of(value))).collect();
+        if !several.is_empty() && several.iter().all(|(_, event)| event.is_some()) {
+            return several.iter().filter_map(|(value, event)| Some((value, event.as_ref()?))).try_for_each(
+                |(value, event)| match self.is_complete {
+                    true => Ok(()),
+                    false => self.other_event(name, value.get(), event, batch),
+                },
+            );
+        }
+        match name.is_vital() {
+            true => Err(not_json()),
+            false => Ok(()),
         }
     }
 
     /// An event without its blank line: it counts if it is whole.
     fn last_event(&mut self, name: Name, data: &[u8], batch: &mut Batch) -> Result<()> {
         match serde_json::from_slice::<IgnoredAny>(data) {
-            Ok(_) => self.event(name, data, batch),
-            Err(_) => Ok(()),
+            Err(_) if data.trim_ascii() != b"[DONE]" => Ok(()),
+            _ => self.event(name, data, batch),
         }
     }
 
@@ -201,7 +240,7 @@ impl Progress {
             self.message.compare(&Tokens::of_metrics(&metrics));
         }
         let kind = match (event.string("type").as_deref(), name) {
-            (Some("error"), _) => return Err(provider_error(json.as_bytes())),
+            _ if error::is_error(event) => return Err(provider_error(json.as_bytes())),
             (Some(kind), _) => Kind::of(kind),
             (None, Name::Kind(kind)) => kind,
             (None, Name::Missing | Name::Framed | Name::Error) => return Ok(()),
@@ -228,26 +267,9 @@ fn not_json() -> Error {
     Error::new(Code::Stream, "The stream has an event that is not a JSON object.")
 }
 
-/// The error that the provider sent as an event. The sentence quotes no more than its type.
+/// The error that the provider sent as an event.
 fn provider_error(data: &[u8]) -> Error {
-    let event = std::str::from_utf8(data).ok().and_then(Object::parse);
-    let kind = event.and_then(|event| event.object("error")?.string("type")).unwrap_or_default();
-    let code = match kind.as_str() {
-        "overloaded_error" => Code::Overloaded,
-        "rate_limit_error" => Code::RateLimit,
-        "api_error" | "timeout_error" => Code::InternalServer,
-        "authentication_error" => Code::Authentication,
-        "permission_error" => Code::PermissionDenied,
-        "not_found_error" => Code::NotFound,
-        "request_too_large" => Code::RequestTooLarge,
-        "invalid_request_error" => Code::BadRequest,
-        "conflict_error" => Code::Conflict,
-        _ => Code::Api,
-    };
-    let is_word = (1..=64).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let what = if is_word { kind.as_str() } else { "an error" };
-    let http = HttpError { status: 200, body: data.to_vec(), retry_after_ms: None };
-    Error::new(code, format!("The provider ended the stream with {what}.")).with_http(http)
+    error::of(data, "The provider ended the stream with")
 }
 
 #[cfg(test)]

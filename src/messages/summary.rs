@@ -2,8 +2,12 @@
 
 use serde_json::value::RawValue;
 
+use super::error;
 use super::json::{Object, count, string};
 use crate::common::error::{Code, Error, Result};
+
+/// Entries of `usage.iterations` that are kept apart.
+const MAX_ITERATIONS: usize = 64;
 
 /// The facts of one reply. `None`: the provider did not say (yet).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +26,8 @@ pub struct Usage {
     pub thinking_tokens: Option<i64>,
     /// `service_tier`: the tier that served the request.
     pub service_tier: Option<String>,
+    /// `speed`: fast mode costs several times as much.
+    pub speed: Option<String>,
     /// `iterations` (beta): each billed as its entry says.
     pub iterations: Vec<Iteration>,
 }
@@ -49,11 +55,15 @@ pub struct Iteration {
 }
 
 impl Summary {
-    /// The facts of a whole reply. `Code::Stream`: `body` is not a JSON object.
+    /// The facts of a whole reply. `Code::Stream`: `body` is not a JSON object. An error envelope is the provider's error,
+    /// whatever status it came with.
     pub fn of(body: &[u8]) -> Result<Summary> {
-        parse(body)
-            .map(|message| Summary::of_message(&message))
-            .ok_or_else(|| Error::new(Code::Stream, "The provider's reply is not a JSON object."))
+        let message =
+            parse(body).ok_or_else(|| Error::new(Code::Stream, "The provider's reply is not a JSON object."))?;
+        if error::is_error(&message) && message.get("content").is_none() {
+            return Err(error::of(body, "The provider answered with"));
+        }
+        Ok(Summary::of_message(&message))
     }
 
     pub(super) fn of_message(message: &Object<'_>) -> Summary {
@@ -75,21 +85,52 @@ impl Usage {
     pub(super) fn set(&mut self, name: &str, value: &RawValue) {
         match name {
             "service_tier" => self.service_tier = string(value),
+            "speed" => self.speed = string(value),
             "output_tokens_details" => {
                 self.thinking_tokens =
                     Object::of(value).and_then(|details| details.get("thinking_tokens").and_then(count));
             }
             "iterations" => {
                 let entries: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
-                self.iterations =
-                    entries.into_iter().filter_map(Object::of).map(|entry| Iteration::of(&entry)).collect();
+                self.iterations.clear();
+                for entry in entries.into_iter().filter_map(Object::of) {
+                    self.add(Iteration::of(&entry));
+                }
             }
             _ => self.tokens.set(name, value),
+        }
+    }
+
+    /// A list without end must cost neither memory nor a record an entry: what exceeds it is counted in the last of its
+    /// type.
+    fn add(&mut self, entry: Iteration) {
+        if self.iterations.len() >= MAX_ITERATIONS
+            && let Some(last) = self.iterations.iter_mut().rev().find(|last| last.kind == entry.kind)
+        {
+            last.tokens.add(&entry.tokens);
+        } else if self.iterations.len() < 2 * MAX_ITERATIONS {
+            self.iterations.push(entry);
         }
     }
 }
 
 impl Tokens {
+    fn add(&mut self, more: &Tokens) {
+        for (ours, more) in [
+            (&mut self.input, more.input),
+            (&mut self.output, more.output),
+            (&mut self.cache_creation, more.cache_creation),
+            (&mut self.cache_read, more.cache_read),
+            (&mut self.cache_creation_5m, more.cache_creation_5m),
+            (&mut self.cache_creation_1h, more.cache_creation_1h),
+        ] {
+            *ours = match (*ours, more) {
+                (Some(ours), Some(more)) => Some(ours.saturating_add(more)),
+                (ours, more) => ours.or(more),
+            };
+        }
+    }
+
     /// Bedrock's `amazon-bedrock-invocationMetrics`. Its input leaves the cache out, as the Messages API's does.
     pub(super) fn of_metrics(metrics: &Object<'_>) -> Tokens {
         let counted = |name| metrics.get(name).and_then(count);
@@ -116,6 +157,19 @@ impl Tokens {
                     crate::common::log::debug!("the message counts {ours} {name} tokens, AWS {theirs}");
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Takes back a zero that came after a real count. Of the output, what came before may be the placeholder.
+    pub(super) fn keep_real(&mut self, before: &Tokens) {
+        for (now, before) in [
+            (&mut self.input, before.input),
+            (&mut self.cache_creation, before.cache_creation),
+            (&mut self.cache_read, before.cache_read),
+        ] {
+            if *now == Some(0) && before.is_some_and(|before| before > 0) {
+                *now = before;
             }
         }
     }
@@ -197,6 +251,7 @@ mod tests {
                 },
                 thinking_tokens: Some(3),
                 service_tier: Some("priority".into()),
+                speed: None,
                 iterations: vec![
                     Iteration { kind: "compaction".into(), model: None, tokens: compaction },
                     Iteration { kind: "message".into(), model: Some("claude-y".into()), tokens: message },
@@ -205,6 +260,28 @@ mod tests {
         };
         assert_eq!(summary, want);
         assert_eq!(text_of(body), "H\u{e9}llo \u{1f30d}");
+    }
+
+    #[test]
+    fn iterations_without_end_are_counted_in_the_last() {
+        let entry = r#"{"type":"compaction","input_tokens":2,"output_tokens":1}"#;
+        let body = format!(r#"{{"usage":{{"iterations":[{}]}}}}"#, vec![entry; 1000].join(","));
+        let iterations = Summary::of(body.as_bytes()).unwrap().usage.iterations;
+        assert_eq!(iterations.len(), MAX_ITERATIONS);
+        assert_eq!(iterations.iter().filter_map(|entry| entry.tokens.input).sum::<i64>(), 2000);
+    }
+
+    #[test]
+    fn an_error_envelope_is_no_reply() {
+        for (body, code) in [
+            (r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, Code::Overloaded),
+            (r#"{"error":{"message":"m","code":502}}"#, Code::InternalServer),
+            (r#"{"error":{"message":"m","code":"429"}}"#, Code::RateLimit),
+            (r#"{"error":"no"}"#, Code::Api),
+        ] {
+            assert_eq!(Summary::of(body.as_bytes()).unwrap_err().code, code, "{body}");
+        }
+        assert!(Summary::of(br#"{"type":"message","content":[],"error":null}"#).is_ok());
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn ends_and_faults() {
     assert_eq!(read_events::<&str>(&[]).error.unwrap().1, "The stream ended without any event.");
     assert_eq!(code(&read_events(&["[DONE]"])), Some(Code::Stream));
     let broken = read(Framing::Sse, 99, [&b"data: {\"type\":\"\xff\"}\n\n"[..]]);
-    assert_eq!(broken.error.unwrap().1, "The stream has an event that is not UTF-8.");
+    assert_eq!(broken.error.unwrap().1, "The stream ended before its message_stop.");
     for framing in [Framing::Sse, Framing::Events] {
         let long = format!("data: {START}\n\n");
         assert_eq!(code(&read(framing, 50, [long.as_bytes()])), Some(Code::Stream));
@@ -341,7 +341,7 @@ fn tool_inputs() {
         events.extend(parts.iter().map(|part| input(0, part)));
         let content = content(&events)?;
         let block = content.strip_prefix(r#"[{"type":"tool_use","id":"t","input":"#).unwrap();
-        Ok(block.strip_suffix(r#","name":"f"}]"#).unwrap().to_owned())
+        Ok::<_, Code>(block.strip_suffix(r#","name":"f"}]"#).unwrap().to_owned())
     };
     for (parts, want) in [
         (&[][..], Ok("{ }")),
@@ -357,8 +357,8 @@ fn tool_inputs() {
         (&["{\"a\": \"long", " str"], Ok("{}")),
         (&["{\"a\":1,\"b\":[1,2"], Ok("{\"a\":1,\"b\":[1]}")),
         (&["\"to"], Ok("{ }")),
-        (&["{\"a\": tru", ",}"], Err(Code::Stream)),
-        (&["{} {}"], Err(Code::Stream)),
+        (&["{\"a\": tru", ",}"], Ok(r#""{\"a\": tru,}""#)),
+        (&["{} {}"], Ok(r#""{} {}""#)),
     ] {
         assert_eq!(tool("{ }", parts), want.map(str::to_owned), "{parts:?}");
     }
@@ -473,12 +473,12 @@ fn usage_on_the_way() {
         cache_creation_1h: Some(5),
     };
     assert_eq!(began, Usage { tokens, service_tier: Some("priority".into()), ..Usage::default() });
-    // Newer totals win, also zero; null and what cannot be read change nothing.
+    // Newer totals win; a zero after a count is a placeholder; null and what cannot be read change nothing.
     let later = usage(&[
         r#""output_tokens":5,"cache_read_input_tokens":0"#,
         r#""output_tokens":8,"input_tokens":null,"cache_read_input_tokens":"x","service_tier":"batch""#,
     ]);
-    assert_eq!((later.tokens.output, later.tokens.input, later.tokens.cache_read), (Some(8), Some(10), Some(0)));
+    assert_eq!((later.tokens.output, later.tokens.input, later.tokens.cache_read), (Some(8), Some(10), Some(3)));
     assert_eq!(later.service_tier.as_deref(), Some("priority"));
     // The split holds as long as its total.
     let new = r#""cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":2}"#;

@@ -49,7 +49,7 @@ fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
 fn transaction_id(call: &Call<'_>) -> String {
     let id = call.summary.and_then(|summary| summary.id.as_deref()).filter(|id| !id.trim().is_empty());
     match (id, call.end) {
-        (Some(id), _) => id.into(),
+        (Some(id), _) => cut(id, 255).into(),
         (None, End::Complete) => format!("anthropic-{:016x}", Uuid::new_v4().as_u64_pair().0),
         (None, _) => Uuid::new_v4().to_string(),
     }
@@ -111,6 +111,7 @@ const DECIDED: &[Field] = &[
     Field::Temperature,
     Field::ActualServiceTier,
     Field::RequestedServiceTier,
+    Field::Speed,
 ];
 
 fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
@@ -164,6 +165,8 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     object.maybe("actualServiceTier", stored(served).or(told(Field::ActualServiceTier)));
     let asked = request.service_tier.as_deref();
     object.maybe("requestedServiceTier", stored(asked).or(told(Field::RequestedServiceTier)));
+    let speed = call.summary.and_then(|summary| summary.usage.speed.as_deref());
+    object.maybe("speed", told(Field::Speed).or(stored(speed)));
     object.maybe("region", told(Field::Region).or(stored(call.region)));
     object.maybe("transactionName", told(Field::TransactionName).or(told(Field::TaskType)));
     let (kind, parent) = part.iteration.unzip();

@@ -1,6 +1,6 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
-use super::{Body, Failure, Head, Provider, Reply};
+use super::{Body, Failure, Head, Provider, Reply, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::http;
 use crate::messages::request::{Choices, Request};
@@ -80,9 +80,8 @@ impl Prepared {
         let choices = &request.choices;
         let url = base.map_or_else(|| Ok(endpoint.url.clone()), messages_url)?;
         let mut headers = endpoint.headers.clone();
-        if request.streamed {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
+        // Who compresses all the same is understood (the client decodes), but it delays events.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         authenticate(&mut headers, settings, credential, choices)?;
         let mut counts_himself = false;
         // They may hold secrets of the process.
@@ -199,7 +198,7 @@ fn value(text: &str, what: &str) -> Result<HeaderValue> {
 /// Takes the headers out of `response`: nobody looks for them there again.
 fn head_of(response: &mut reqwest::Response) -> Head {
     let headers = std::mem::take(response.headers_mut());
-    let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let request_id = request_id(&headers, "request-id");
     Head { provider: Provider::Anthropic, status: response.status().as_u16(), headers, request_id }
 }
 

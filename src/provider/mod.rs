@@ -221,6 +221,13 @@ fn error_type(body: &[u8]) -> String {
         .unwrap_or_default()
 }
 
+/// The request id that `headers` tell, as far as it looks like one: it goes into error texts.
+fn request_id(headers: &HeaderMap, name: &str) -> String {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'/' | b'+' | b'=');
+    let id = headers.get(name).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    id.chars().filter(|c| u8::try_from(*c).is_ok_and(is_token)).take(128).collect()
+}
+
 /// The delay that the provider asks for. Only one above zero counts.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = retry::asked(headers, SystemTime::now())?;

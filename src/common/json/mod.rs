@@ -1,4 +1,5 @@
 //! JSON as bytes: what stays keeps its bytes, numbers their digits.
 
 pub mod edit;
+pub mod mend;
 pub mod writer;
