@@ -78,7 +78,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	d, err := started()
 	var c *call
 	if err == nil {
-		c, err = d.begin(ctx, addChoices(ctx, body, choicesOf(request, attempt >= t.maxRetries)), metadata, streamed)
+		choices := choicesOf(request, attempt >= t.maxRetries)
+		c, err = d.begin(ctx, addChoices(ctx, body, choices), metadata.at(choices), streamed)
 	}
 	if err != nil {
 		warnUnmetered(err)
@@ -147,7 +148,7 @@ func choicesOf(request *http.Request, last bool) choices {
 		}
 	}
 	if request.Host != "" && request.Host != request.URL.Host {
-		c.Headers["Host"] = &request.Host
+		c.host = request.Host
 	}
 	if request.Header.Get("X-Api-Key") == "" && request.Header.Get("Authorization") == "" {
 		// The SDK has no credential, so this process's own must not go to wherever it sends its request.

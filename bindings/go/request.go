@@ -24,6 +24,8 @@ type choices struct {
 	// MeterRetryable is false where a failure that may be tried again leaves no record.
 	MeterRetryable *bool `json:"meter_retryable,omitempty"`
 	MaxRetries     *int  `json:"max_retries,omitempty"`
+	// host is the Host header where it is not that of BaseURL.
+	host string
 }
 
 // WithAPIKey sends this key to the provider.
@@ -67,14 +69,19 @@ func (c *choices) timeout(d time.Duration) {
 	}
 }
 
-// requestOf is the request that the library gets: params as JSON, and the choices in its member "revenium".
-func requestOf(ctx context.Context, params any, stream bool, options ...[]Option) ([]byte, error) {
+func chosen(options ...[]Option) choices {
 	var c choices
 	for _, options := range options {
 		for _, option := range options {
 			option(&c)
 		}
 	}
+	return c
+}
+
+// requestOf is the request that the library gets: params as JSON, and the choices in its member "revenium".
+func requestOf(ctx context.Context, params any, stream bool, options ...[]Option) ([]byte, error) {
+	c := chosen(options...)
 	body, err := marshalRequest(params)
 	if err != nil {
 		return nil, &Error{Code: ErrJSON, Message: "The request does not marshal: " + err.Error() + "."}
@@ -100,7 +107,9 @@ func marshalRequest(params any) ([]byte, error) {
 }
 
 // addChoices lays the request's own member "revenium" over c, but for the context's deadline, which holds in any case.
+// c's base URL is left out: it belongs to the scope, see [scope.at].
 func addChoices(ctx context.Context, body []byte, c choices) []byte {
+	c.BaseURL = ""
 	if own := member(body, "revenium"); own != nil {
 		merged := c
 		merged.Headers = nil

@@ -42,6 +42,19 @@ func (s *scope) over(base *scope) *scope {
 	return &scope{parent: s.parent.over(base), fields: s.fields, meter: s.meter}
 }
 
+// at is s for calls that go where c says. The program chose it, so the library's own credential may go there, which it may
+// not where a request's body says so.
+func (s *scope) at(c choices) *scope {
+	if c.BaseURL == "" {
+		return s
+	}
+	where := choices{BaseURL: c.BaseURL}
+	if c.host != "" {
+		where.header("Host", &c.host)
+	}
+	return &scope{parent: s, fields: marshalFields(map[string]any{"revenium": where})}
+}
+
 // open makes the library's scope for s, to be released when its call has started.
 func (s *scope) open() (handle, error) {
 	if s == nil {

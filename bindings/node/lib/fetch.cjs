@@ -73,7 +73,7 @@ async function fetchVia(maxRetries, input, init) {
     warn('REVENIUM_DISPATCHER', 'the option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
   }
   try {
-    const ours = withChoices(text, params, url, headers, maxRetries);
+    const ours = withChoices(text, params, headers, maxRetries);
     return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -112,7 +112,7 @@ function members(text) {
 }
 
 /** The body as it came, with our members behind its own. Its values keep their text: no number passes through ours. */
-function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, headers, maxRetries) {
+function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers, maxRetries) {
   const passed = {};
   for (const [name, value] of headers) {
     if (!NOT_PASSED_ON.has(name)) passed[name] = value;
@@ -121,7 +121,6 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, url, hea
     ...revenium,
     // The URL says who is asked, whatever the environment prefers.
     provider: 'anthropic',
-    base_url: `${url.origin}${url.pathname.slice(0, -PATH.length)}${url.search}`,
     headers: passed,
     // The SDK retries: an attempt after which it will try again is no call of its own.
     max_retries: 0,
@@ -141,6 +140,9 @@ function retryLayer(headers, layer) {
   const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
   return under(layer, scopes.layer(undefined, { retryNumber: retries }, false));
 }
+
+/** What the program's own URL says but for the path, which the library adds. */
+const baseOf = (url) => `${url.origin}${url.pathname.slice(0, -PATH.length)}${url.search}`;
 
 /** The library took no call: nothing was sent. */
 class Refusal extends Error {}
@@ -166,7 +168,7 @@ function call(url, text, wantsStream, layer, signal) {
       resolve(response(url, announced, stream.readable));
     };
     try {
-      call = core.submit(text, layer, {
+      call = core.submit(text, scopes.at(baseOf(url), layer), {
         head(text) {
           if (!wantsStream) return;
           announced = JSON.parse(text);

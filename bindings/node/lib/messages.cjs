@@ -42,7 +42,7 @@ class Messages {
         reject(new APIUserAbortError());
       });
       if (options.signal?.aborted) return;
-      call = begin(text, layer, [forget], {
+      call = begin(text, scopes.at(this.#client.baseURL, layer), [forget], {
         // A long reply is streamed underneath; only the whole of it counts here.
         result(ended) {
           forget();
@@ -80,7 +80,7 @@ class Messages {
         onAbort(controller.signal, () => stop(new APIUserAbortError(), null)),
       ];
       if (controller.signal.aborted) return;
-      call = begin(text, layer, forgets, {
+      call = begin(text, scopes.at(this.#client.baseURL, layer), forgets, {
         head(head) {
           clearTimeout(timer);
           resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });

@@ -40,14 +40,13 @@ function body(params, client, apiKey, options, stream) {
   return JSON.stringify(whole);
 }
 
-/** The choices for this one call; what is undefined stays as the settings say. */
+/** The choices for this one call but its base URL, which is the scope's; what is undefined stays as the settings say. */
 function choices(client, apiKey, options, stream) {
   const timeout = options.timeout ?? client.timeout;
   const credential = client.authToken ? { authorization: `Bearer ${client.authToken}` } : undefined;
   const layers = [credential, client.defaultHeaders, options.headers];
   return {
     api_key: apiKey ?? undefined,
-    base_url: client.baseURL ?? undefined,
     provider: client.provider ?? undefined,
     max_retries: options.maxRetries ?? client.maxRetries,
     // A stream may run for hours: there the timeout counts until the first answer, and the caller watches it.

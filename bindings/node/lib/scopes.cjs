@@ -24,6 +24,12 @@ function layer(outer, fields, meter) {
   return { outer, metadata: text(fields), meter };
 }
 
+/**
+ * `outer` for calls that go to `base`. The program chose it, so the library's own credential may go there, which it may not
+ * where a request's body says so.
+ */
+const at = (base, outer) => (base ? layer(outer, { revenium: { base_url: base } }, false) : outer);
+
 /** A field that has no JSON is left out: metadata never fails a call. */
 function text(fields) {
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return null;
@@ -66,4 +72,4 @@ function close(scope) {
 /** The layers of the running request, or undefined. */
 const current = () => context.getStore();
 
-module.exports = { withUsageMetadata, meter, internal: { current, layer, open, close } };
+module.exports = { withUsageMetadata, meter, internal: { current, layer, at, open, close } };

@@ -40,7 +40,6 @@ class Options:
             headers.update({name.lower(): value for name, value in (layer or {}).items()})
         choices = {
             "api_key": self.api_key,
-            "base_url": self.base_url,
             "provider": self.provider,
             "max_retries": self.max_retries,
             # A stream may run for hours: there whoever reads it watches the time.
@@ -101,8 +100,8 @@ class Messages:
         """Send a message. Returns the Message, or with `stream=True` a Stream of its events."""
         request, seconds = self._options.request(params, stream, extra_headers, extra_body, timeout)
         if stream:
-            return Stream(request, seconds)
-        call = core.begin(request, scopes.current())
+            return Stream(request, seconds, self._options.base_url)
+        call = core.begin(request, scopes.at(self._options.base_url, scopes.current()))
         try:
             while call.ended is None:
                 core.advance(call)
@@ -115,14 +114,14 @@ class Messages:
     def stream(self, *, extra_headers=None, extra_body=None, timeout=None, **params):
         """Send a message and follow the reply: `with client.messages.stream(...) as stream: for text in stream.text_stream`."""
         request, seconds = self._options.request(params, True, extra_headers, extra_body, timeout)
-        return MessageStreamManager(lambda: MessageStream(Stream(request, seconds)))
+        return MessageStreamManager(lambda: MessageStream(Stream(request, seconds, self._options.base_url)))
 
 
 class Stream:
     """The events of a reply as the provider sends them. close(), or leaving the `with`, ends the call."""
 
-    def __init__(self, request, seconds):
-        self._call = core.begin(request, scopes.current())
+    def __init__(self, request, seconds, base_url=None):
+        self._call = core.begin(request, scopes.at(base_url, scopes.current()))
         self._reader = _Reader(self._call, seconds)
         try:
             deadline = self._reader.deadline()
@@ -252,8 +251,8 @@ class AsyncMessages:
         """Send a message. Returns the Message, or with `stream=True` an AsyncStream of its events."""
         request, seconds = self._options.request(params, stream, extra_headers, extra_body, timeout)
         if stream:
-            return await AsyncStream._begun(request, seconds)
-        call = core.begin_async(request, scopes.current())
+            return await AsyncStream._begun(request, seconds, self._options.base_url)
+        call = core.begin_async(request, scopes.at(self._options.base_url, scopes.current()))
         try:
             while call.ended is None:
                 await core.advance_async(call)
@@ -267,7 +266,7 @@ class AsyncMessages:
     def stream(self, *, extra_headers=None, extra_body=None, timeout=None, **params):
         """`async with client.messages.stream(...) as stream: async for text in stream.text_stream`."""
         request, seconds = self._options.request(params, True, extra_headers, extra_body, timeout)
-        return AsyncMessageStreamManager(request, seconds)
+        return AsyncMessageStreamManager(request, seconds, self._options.base_url)
 
 
 class AsyncStream:
@@ -278,8 +277,8 @@ class AsyncStream:
         self._reader = _Reader(call, seconds)
 
     @classmethod
-    async def _begun(cls, request, seconds):
-        call = core.begin_async(request, scopes.current())
+    async def _begun(cls, request, seconds, base_url):
+        call = core.begin_async(request, scopes.at(base_url, scopes.current()))
         stream = cls(call, seconds)
         try:
             deadline = stream._reader.deadline()
@@ -334,8 +333,8 @@ class AsyncStream:
 
 
 class AsyncMessageStreamManager:
-    def __init__(self, request, seconds):
-        self._begin = lambda: AsyncStream._begun(request, seconds)
+    def __init__(self, request, seconds, base_url):
+        self._begin = lambda: AsyncStream._begun(request, seconds, base_url)
         self._stream = None
 
     async def __aenter__(self):

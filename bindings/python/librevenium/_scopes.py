@@ -78,6 +78,12 @@ def current():
     return _current.get()
 
 
+def at(base, outer):
+    """`outer` for calls that go to `base`. The program chose it, so the library's own credential may go there, which it may
+    not where a request's body says so."""
+    return Layer(outer, {"revenium": {"base_url": base}}, False, None) if base else outer
+
+
 def scope():
     """The native scope that a call made now runs in."""
     layer = _current.get()
