@@ -98,6 +98,7 @@ fn record(c: &mut Criterion) {
     let request = Request::parse(REQUEST, Streaming::AsRequested).unwrap();
     let metadata = Metadata::from_json(METADATA);
     let summary = Summary::of(REPLY).unwrap();
+    let recent_ids = meter::RecentIds::default();
     let call = meter::Call {
         provider: Provider::Anthropic,
         request: &request.facts,
@@ -108,6 +109,7 @@ fn record(c: &mut Criterion) {
         end: End::Complete,
         bedrock_model: None,
         region: None,
+        recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };
     c.bench_function("record", |b| b.iter(|| meter::records(black_box(&call))));

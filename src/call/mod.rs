@@ -359,6 +359,7 @@ fn record(
         },
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
+        recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
     });
     let transaction_id = records.first().map(|record| record.transaction_id.clone());

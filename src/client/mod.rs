@@ -18,7 +18,7 @@ use crate::delivery::spool::Place;
 use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
 use crate::messages::request::{Request, Streaming};
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, Record};
+use crate::meter::{Metadata, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
@@ -54,6 +54,8 @@ pub struct Engine {
     live: Mutex<Live>,
     all_reported: Condvar,
     skipped_before: AtomicBool,
+    /// Transaction ids of this run's records.
+    pub recent_ids: RecentIds,
 }
 
 /// The calls that have not reported their result yet.
@@ -112,6 +114,7 @@ impl Engine {
             live: Mutex::default(),
             all_reported: Condvar::new(),
             skipped_before: AtomicBool::new(false),
+            recent_ids: RecentIds::default(),
             settings,
         }))
     }

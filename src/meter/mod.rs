@@ -10,6 +10,7 @@ mod json;
 mod metadata;
 mod misspelt;
 mod model;
+mod recent;
 mod record;
 mod request;
 pub mod scope;
@@ -22,6 +23,7 @@ use crate::provider::Provider;
 use std::time::{Duration, SystemTime};
 
 pub use metadata::Metadata;
+pub use recent::RecentIds;
 pub use record::records;
 pub use request::RequestFacts;
 
@@ -57,7 +59,9 @@ pub struct Call<'a> {
     pub bedrock_model: Option<&'a str>,
     /// The region really called; recorded when the metadata names none.
     pub region: Option<&'a str>,
-    /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`.
+    /// A message id that is among these gets a suffix.
+    pub recent_ids: &'a RecentIds,
+    /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.
     pub middleware_source: &'a str,
 }
 

@@ -49,7 +49,10 @@ fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
 fn transaction_id(call: &Call<'_>) -> String {
     let id = call.summary.and_then(|summary| summary.id.as_deref()).filter(|id| !id.trim().is_empty());
     match (id, call.end) {
-        (Some(id), _) => cut(id, 255).into(),
+        (Some(id), _) => match cut(id, 240) {
+            id if call.recent_ids.take(id) => id.into(),
+            id => format!("{id}-{:08x}", Uuid::new_v4().as_fields().0),
+        },
         (None, End::Complete) => format!("anthropic-{:016x}", Uuid::new_v4().as_u64_pair().0),
         (None, _) => Uuid::new_v4().to_string(),
     }
@@ -196,7 +199,7 @@ fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
 mod tests {
     use super::super::metadata::tests::any_object;
     use super::super::request::tests::facts_of;
-    use super::super::{Metadata, RequestFacts, Times};
+    use super::super::{Metadata, RecentIds, RequestFacts, Times};
     use super::*;
     use crate::common::error::{Code, Error, HttpError};
     use crate::messages::{Summary, Usage};
@@ -273,6 +276,10 @@ mod tests {
         }
 
         fn records(&self) -> Vec<Record> {
+            self.records_after(&RecentIds::default())
+        }
+
+        fn records_after(&self, recent_ids: &RecentIds) -> Vec<Record> {
             records(&Call {
                 provider: self.provider,
                 request: &self.request,
@@ -291,6 +298,7 @@ mod tests {
                 },
                 bedrock_model: self.bedrock_model,
                 region: self.region,
+                recent_ids,
                 middleware_source: "revenium-anthropic-c",
             })
         }
@@ -489,6 +497,21 @@ mod tests {
             assert_eq!(key_of(id) == id, is_key, "{id}");
         }
         assert_eq!(key_of(&"x".repeat(256)).len(), 32);
+    }
+
+    #[test]
+    fn a_message_id_that_comes_again_is_told_apart() {
+        let ids = RecentIds::default();
+        let mut sample = Sample::default();
+        sample.summary.as_mut().unwrap().usage.iterations =
+            vec![Iteration { kind: "compaction".into(), ..Iteration::default() }];
+        let (first, second) = (sample.records_after(&ids), sample.records_after(&ids));
+        assert_eq!(first[0].transaction_id, "msg_01");
+        assert!(second[0].transaction_id.starts_with("msg_01-"), "{}", second[0].transaction_id);
+        for (first, second) in first.iter().zip(&second) {
+            assert_ne!(first.transaction_id, second.transaction_id);
+            assert_ne!(first.idempotency_key, second.idempotency_key);
+        }
     }
 
     #[test]
