@@ -19,7 +19,7 @@ pub mod trace;
 
 use crate::common::error::Error;
 use crate::messages::Summary;
-use crate::provider::Provider;
+use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
 pub use metadata::Metadata;

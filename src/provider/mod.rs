@@ -13,29 +13,13 @@ use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
 use crate::common::retry;
 use crate::messages::{Framing, Tokens};
+pub use crate::settings::Provider;
 use bytes::Bytes;
 use reqwest::Client;
 use reqwest::header::HeaderMap;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// Who answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Provider {
-    Anthropic,
-    Bedrock,
-}
-
-impl Provider {
-    /// The name in `info`, `status_json` and the HEAD frame.
-    pub fn name(self) -> &'static str {
-        match self {
-            Provider::Anthropic => "anthropic",
-            Provider::Bedrock => "bedrock",
-        }
-    }
-}
 
 /// The provider's answer to a call, known from its first byte on.
 #[derive(Clone, Debug)]

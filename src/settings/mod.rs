@@ -5,10 +5,12 @@
 
 mod environment;
 mod parse;
+mod provider;
 mod secret;
 mod table;
 
 pub use environment::{environment, look_again};
+pub use provider::Provider;
 pub use secret::{Credential, Secret};
 pub use table::table_markdown;
 
