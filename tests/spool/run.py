@@ -329,9 +329,9 @@ def test_401_keeps_the_records(spool):
 def test_answers_about_the_way_keep_the_records(spool):
     page = {"content-type": "text/html"}
     for answer in [{"status": status} for status in (301, 302, 307, 402, 404, 405, 407, 410, 421, 423, 425)] + [
-        {"status": 409, "body": ""},
+        {"status": 409, "text": ""},
         {"status": 307, "headers": {"location": "http://127.0.0.1:9/"}},
-        {"status": 200, "headers": page, "body": "<html>log in</html>"},
+        {"status": 200, "headers": page, "text": "<html>log in</html>"},
     ]:
         plan(answer)
         status = json.loads(run(spool, "call:1", "flush:300", "print", "kill")[1])
