@@ -16,7 +16,7 @@ def threads(): return len(os.listdir("/proc/self/task"))
 
 
 def test_load_two_thousand_calls_in_flight(sandbox):
-    base = sandbox.place({"deltas": 10, "gap_ms": 200})
+    base = sandbox.place({"deltas": 10, "gap_ms": 1500})
     status, out, err = run(
         f"""{BEGIN}
 client = librevenium.AsyncAnthropic(base_url={base!r})
