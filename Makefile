@@ -30,7 +30,7 @@ examples: $(C_EXAMPLES) ## the example programs, into out/examples
 demo: examples ## run the examples against the sandbox and show what was metered
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 
-test: check build examples ## everything
+test: needs check build examples ## everything
 	$(CARGO) test --workspace
 	tests/c/run.sh
 	tests/spool.sh
