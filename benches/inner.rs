@@ -9,7 +9,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revenium::completion::backpressure::Flow;
 use revenium::completion::queue::Queue;
-use revenium::delivery::{self, Delivery, Destination, Outgoing, completions_url};
+use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
 use revenium::messages::request::{Request, Streaming};
 use revenium::messages::{Batch, Framing, Reader, Summary};
 use revenium::meter::{self, End, Metadata, Times};
@@ -156,6 +156,7 @@ fn push(c: &mut Criterion) {
     let records = || -> Vec<Outgoing> {
         let body = Bytes::from(vec![b'x'; 900]);
         let outgoing = |n| Outgoing {
+            endpoint: Endpoint::COMPLETIONS,
             idempotency_key: format!("{n:032}"),
             body: body.clone(),
             transaction_id: format!("msg_{n:024}"),
@@ -176,6 +177,32 @@ fn push(c: &mut Criterion) {
             BatchSize::LargeInput,
         )
     });
+    // The same with a journal beneath: each record a write of its own, and 64 in one.
+    let directory = std::env::temp_dir().join(format!("revenium-bench-{}", std::process::id()));
+    let with_journal = || {
+        let journal = Some(journal::Options::new(directory.clone(), 1 << 30, false));
+        let options = delivery::Options { journal, ..delivery::Options::default() };
+        Delivery::new(options, destination.clone(), Box::new(|_| {}))
+    };
+    for size in [1, 64] {
+        group.bench_function(format!("journal, {size} to a write"), |b| {
+            b.iter_batched(
+                || (with_journal(), records()),
+                |(delivery, records)| {
+                    let mut records = records.into_iter();
+                    loop {
+                        let some: Vec<_> = records.by_ref().take(size).collect();
+                        if some.is_empty() {
+                            break delivery;
+                        }
+                        delivery.push(some);
+                    }
+                },
+                BatchSize::PerIteration,
+            )
+        });
+    }
+    let _ = std::fs::remove_dir_all(&directory);
     group.finish();
 }
 

@@ -15,7 +15,7 @@ use crate::completion::callbacks;
 use crate::completion::outcome::{Facts, Outcome, Text, info_json};
 use crate::completion::queue::Queue;
 use crate::completion::{Bell, Sink};
-use crate::delivery::{Expected, Pushing};
+use crate::delivery::Pushing;
 use crate::messages::request::Request;
 use crate::messages::{Reader, Summary};
 use crate::meter::{self, End, Metadata, Times};
@@ -158,9 +158,6 @@ pub struct Job {
     /// Environment, settings, scope and call, merged.
     pub metadata: Metadata,
     pub metered: bool,
-    /// Held so that delivery knows of the records to come.
-    #[allow(dead_code)]
-    pub expected: Option<Expected>,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }

@@ -14,8 +14,8 @@ use crate::common::http;
 use crate::common::log;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
-use crate::delivery::spool::Place;
-use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
+use crate::delivery::journal::{self, Folder, fingerprint};
+use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
 use crate::messages::request::{Request, Streaming};
 use crate::meter::scope::Scope;
 use crate::meter::{Metadata, RecentIds, Record};
@@ -164,7 +164,6 @@ impl Engine {
             prepared,
             metadata,
             metered,
-            expected: self.delivery.get().filter(|_| metered).map(Delivery::expect),
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
@@ -291,10 +290,10 @@ impl Engine {
                 queue_records: settings.metering_queue_size,
                 queue_bytes: settings.metering_queue_bytes,
                 max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
-                spool: settings.spool_directory(&environment).map(|directory| delivery::spool::Options {
-                    directory,
-                    max_bytes: settings.spool_max_bytes,
-                    every_commit_synced: settings.spool_sync == SpoolSync::Power,
+                linger: Duration::from_millis(settings.metering_linger_ms),
+                journal: settings.spool_directory(&environment).map(|directory| {
+                    let synced = settings.spool_sync == SpoolSync::Power;
+                    journal::Options::new(directory, settings.spool_max_bytes, synced)
                 }),
                 ..delivery::Options::default()
             };
@@ -313,6 +312,7 @@ impl Engine {
     /// Hand records over; [`Engine::delivered`] is the other half.
     pub fn deliver(&self, records: Vec<Record>) -> Option<Pushing> {
         let outgoing = |record: Record| Outgoing {
+            endpoint: Endpoint::COMPLETIONS,
             idempotency_key: record.idempotency_key,
             body: record.body.into(),
             transaction_id: record.transaction_id,
@@ -352,7 +352,7 @@ impl Engine {
     fn has_leftovers(&self) -> bool {
         let Some(directory) = self.settings.spool_directory(&environment) else { return false };
         self.destination().is_ok_and(|destination| {
-            !Place::new(&directory, &delivery::spool::fingerprint(&destination)).files().is_empty()
+            Folder::new(&directory, &fingerprint(&destination)).segments().is_ok_and(|found| !found.is_empty())
         })
     }
 

@@ -111,6 +111,7 @@ pub struct Settings {
 
     pub metering_timeout_ms: u64,
     pub metering_max_retries: u32,
+    pub metering_linger_ms: u64,
     pub metering_workers: usize,
     pub metering_queue_size: usize,
     pub metering_queue_bytes: usize,

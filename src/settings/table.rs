@@ -221,6 +221,8 @@ pub(super) static TABLE: &[Setting] = &[
     number("metering_timeout_ms", 1..=HOUR, "10000", |s, v| s.metering_timeout_ms = v, "Most time for one attempt to deliver a record.")
         .env(&["REVENIUM_METERING_TIMEOUT_MS", "REVENIUM_METERING_TIMEOUT_SECONDS"]),
     number("metering_max_retries", 0..=100, "2", |s, v| s.metering_max_retries = v as u32, "Attempts to deliver a record after the first, before it is put back."),
+    number("metering_linger_ms", 0..=10_000, "5", |s, v| s.metering_linger_ms = v,
+        "How long a record waits for others, to leave with them. Neither a flush nor a shutdown waits for this."),
     number("metering_workers", 1..=256, "64", |s, v| s.metering_workers = v as usize, "Records being delivered at a time."),
     number("metering_queue_size", 1..=10_000_000, "20000", |s, v| s.metering_queue_size = v as usize, "Records held in memory.")
         .env(&["REVENIUM_METERING_QUEUE_SIZE", "REVENIUM_BUFFER_MAX_SIZE"]),

@@ -1,6 +1,5 @@
 //! `revenium doctor`: everything that is needed for a metered call, tried one after the other.
 
-use std::fs;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
@@ -8,12 +7,12 @@ use revenium::client::status::Provider;
 use revenium::common::http;
 use revenium::common::log::redact;
 use revenium::delivery::completions_url;
-use revenium::delivery::spool::Place;
+use revenium::delivery::journal::probe;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
 use revenium::settings::{AuthHeader, Credential, Settings, environment};
 
-use crate::spool::{age, broken, directory, in_words, looks, place};
+use crate::spool::{directory, folder, in_words, looks, others};
 
 /// Records that wait longer than this have a reason to.
 const LONG: Duration = Duration::from_secs(600);
@@ -69,32 +68,39 @@ fn spool(settings: &Settings, findings: &mut Findings) {
         }
     };
     let shown = directory.display();
-    // In a place of its own, so that nothing is in anybody's way.
-    let trial = Place::new(&directory, "doctor");
-    match trial.create() {
-        Ok(claim) => {
-            claim.remove();
-            findings.good(&format!("spool: {shown} can be written"));
-        }
+    match probe(&directory) {
+        Ok(()) => findings.good(&format!("spool: {shown} can be written")),
         Err(error) => findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only")),
     }
-    let _ = fs::remove_dir(trial.directory());
-    let Ok(place) = place(settings) else { return };
-    let looks = looks(&place).unwrap_or_default();
-    let records: usize = looks.iter().map(|look| look.rows.len()).sum();
-    let oldest = looks.iter().flat_map(|look| &look.rows).map(|row| age(row.created_ms)).max().unwrap_or_default();
-    let waiting = format!("spool: {records} records wait, the oldest since {}", in_words(oldest));
-    match records {
-        0 => findings.good("spool: nothing waits"),
-        _ if oldest < LONG => findings.note(&waiting),
-        _ => findings.wrong(&format!("{waiting}; `revenium spool send` says why")),
+    let Ok(folder) = folder(settings) else { return };
+    match looks(&folder) {
+        Err(why) => findings.wrong(&why),
+        Ok(looks) => {
+            let (records, oldest) = (looks.records(), looks.oldest().unwrap_or_default());
+            let waiting = format!("spool: {records} records wait, the oldest since {}", in_words(oldest));
+            match records {
+                0 if looks.unreadable.is_empty() => findings.good("spool: nothing waits"),
+                0 => {}
+                _ if oldest < LONG => findings.note(&waiting),
+                _ => findings.wrong(&format!("{waiting}; `revenium spool send` says why")),
+            }
+            if looks.damaged() > 0 {
+                findings.wrong(&format!("spool: {} records are damaged and lost", looks.damaged()));
+            }
+            for why in looks.unreadable {
+                findings.wrong(&format!("spool: {why}"));
+            }
+        }
     }
-    match broken(&place) {
-        0 => {}
-        broken => findings.wrong(&format!(
-            "spool: {broken} files in {} could not be read and were set aside; delete them when they are of no use",
-            place.directory().display()
-        )),
+    match others(settings, Some(folder.fingerprint())) {
+        Err(why) => findings.wrong(&why),
+        Ok(others) => {
+            for (name, records) in others {
+                findings.note(&format!(
+                    "spool: {records} records of another key or address wait: revenium spool send --from {name}"
+                ));
+            }
+        }
     }
 }
 
