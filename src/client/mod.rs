@@ -120,7 +120,8 @@ impl Engine {
     }
 
     fn clients(&self) -> Result<&http::Clients> {
-        self.http.get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms)))
+        self.http
+            .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
     /// For the providers.
