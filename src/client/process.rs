@@ -7,6 +7,7 @@ use crate::common::log::{self, Level};
 use crate::common::os::{self, PerProcess};
 use crate::completion::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::delivery;
+use crate::provider::credentials;
 use crate::settings::{Settings, environment, look_again};
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};
@@ -131,6 +132,7 @@ impl Core {
         let (settings, warnings) = Settings::load(config, &environment)?;
         if let Some(engine) = self.running()
             && !(counted && self.retire(&engine))
+        credentials::look_again();
         {
             return self.join_with(engine, &settings, counted);
         }
