@@ -285,6 +285,13 @@ impl Engine {
         self.delivery.get_or_try_init(|| {
             let destination = self.destination()?;
             let settings = &self.settings;
+            let directory = settings.spool_directory(&environment);
+            if directory.is_none() && settings.spool_dir.is_none() {
+                log::warn!(
+                    "records are kept in memory only, and lost if the process ends before they are sent: there is \
+                     neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
+                );
+            }
             let options = delivery::Options {
                 workers: settings.metering_workers,
                 attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
@@ -292,7 +299,7 @@ impl Engine {
                 queue_records: settings.metering_queue_size,
                 queue_bytes: settings.metering_queue_bytes,
                 max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
-                spool: settings.spool_directory(&environment).map(|directory| delivery::spool::Options {
+                spool: directory.map(|directory| delivery::spool::Options {
                     directory,
                     max_bytes: settings.spool_max_bytes,
                     every_commit_synced: settings.spool_sync == SpoolSync::Power,
@@ -366,6 +373,9 @@ impl Engine {
         if in_flight >= self.settings.max_in_flight as i64 {
             let text = format!("{in_flight} calls are in flight, as many as max_in_flight allows.");
             return Err(Error::new(Code::Busy, text));
+        }
+        if !call.sink.has_room(self.settings.max_in_flight) {
+            return Err(Error::new(Code::Busy, "Results of many calls lie unread in this queue: read it first."));
         }
         live.calls.insert(call.number, call.clone());
         self.counters.started.fetch_add(1, Ordering::Relaxed);
