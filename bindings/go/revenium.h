@@ -610,6 +610,8 @@ int32_t revenium_messages_start(const char *request,
  * Begin a call whose events (if the request says "stream": true) and result go
  * to `queue`, each marked with `tag`. Runs no callback. `call` as in start:
  * read the result from it when the RESULT frame has come.
+ * REVENIUM_E_BUSY while as many RESULT frames lie unread in the queue as the
+ * setting `max_in_flight` allows calls, or 64 MiB of them.
  */
 int32_t revenium_messages_submit(const char *request,
                                  size_t request_len,
@@ -624,6 +626,21 @@ int32_t revenium_messages_submit(const char *request,
  * or how it ended if that was sooner. What was used until then is metered.
  */
 int32_t revenium_call_cancel(revenium_call call);
+
+/**
+ * Read nothing more of a streamed call's events from the network until
+ * revenium_call_resume(): for a reader of many calls who keeps the frames of
+ * one that is read slowly. Events that had arrived by then still come. Returns
+ * at once; pausing twice, or a call that has ended, is REVENIUM_OK. A call that
+ * stays paused for `read_timeout_ms` fails with REVENIUM_E_TIMEOUT.
+ */
+int32_t revenium_call_pause(revenium_call call);
+
+/**
+ * Undo revenium_call_pause(). Returns at once; REVENIUM_OK also where the call
+ * was not paused, or has ended.
+ */
+int32_t revenium_call_resume(revenium_call call);
 
 /**
  * Make a queue.

@@ -120,7 +120,8 @@ impl Engine {
     }
 
     fn clients(&self) -> Result<&http::Clients> {
-        self.http.get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms)))
+        self.http
+            .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
     /// For the providers.
@@ -283,6 +284,13 @@ impl Engine {
         self.delivery.get_or_try_init(|| {
             let destination = self.destination()?;
             let settings = &self.settings;
+            let directory = settings.spool_directory(&environment);
+            if directory.is_none() && settings.spool_dir.is_none() {
+                log::warn!(
+                    "records are kept in memory only, and lost if the process ends before they are sent: there is \
+                     neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
+                );
+            }
             let options = delivery::Options {
                 workers: settings.metering_workers,
                 attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
@@ -291,7 +299,7 @@ impl Engine {
                 queue_bytes: settings.metering_queue_bytes,
                 max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
                 linger: Duration::from_millis(settings.metering_linger_ms),
-                journal: settings.spool_directory(&environment).map(|directory| {
+                journal: directory.map(|directory| {
                     let synced = settings.spool_sync == SpoolSync::Power;
                     journal::Options::new(directory, settings.spool_max_bytes, synced)
                 }),
@@ -365,6 +373,9 @@ impl Engine {
         if in_flight >= self.settings.max_in_flight as i64 {
             let text = format!("{in_flight} calls are in flight, as many as max_in_flight allows.");
             return Err(Error::new(Code::Busy, text));
+        }
+        if !call.sink.has_room(self.settings.max_in_flight) {
+            return Err(Error::new(Code::Busy, "Results of many calls lie unread in this queue: read it first."));
         }
         live.calls.insert(call.number, call.clone());
         self.counters.started.fetch_add(1, Ordering::Relaxed);

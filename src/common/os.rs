@@ -4,8 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -140,6 +142,43 @@ pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
         Restore(before)
     };
     body()
+}
+
+/// Have the program of `command` end at the latest with the thread that starts it, however this process ends, where the
+/// system can see to that (Linux). A host that ignores SIGCHLD does so for itself: the program starts without.
+pub fn ends_with_this_thread(command: &mut Command) {
+    let us = std::process::id();
+    let in_child = move || {
+        // SAFETY: both calls are async-signal-safe and take plain numbers.
+        unsafe {
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            #[cfg(target_os = "linux")]
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
+        match std::os::unix::process::parent_id() == us {
+            true => Ok(()),
+            // Gone before it could be said.
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: the closure takes no lock and allocates nothing.
+    unsafe { command.pre_exec(in_child) };
+}
+
+/// Wait until something can be read, or the end of it. False: `limit` came first.
+pub fn readable_within(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, which outlives the call.
+        let found = unsafe { libc::poll(&mut poll, 1, i32::try_from(left).unwrap_or(i32::MAX)) };
+        match found {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return Err(io::Error::last_os_error()),
+            found => return Ok(found > 0),
+        }
+    }
 }
 
 /// Run `hook` when the process ends through exit(3) or a return from main.

@@ -84,6 +84,11 @@ impl Sink {
         Bell::of(call)
     }
 
+    /// Whether a further call may report there, of which `most` may lie unread.
+    pub fn has_room(&self, most: usize) -> bool {
+        !matches!(self, Sink::Queue { queue, .. } if !queue.has_room(most))
+    }
+
     /// Whether its queue takes nothing any more.
     pub fn is_closed(&self) -> bool {
         matches!(self, Sink::Queue { queue, .. } if queue.is_closed())

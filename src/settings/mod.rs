@@ -95,6 +95,7 @@ pub struct Settings {
     /// Without a dot at its end.
     pub bedrock_region_prefix: Option<String>,
     pub bedrock_model_map: BTreeMap<String, String>,
+    pub bedrock_project_id: Option<String>,
     pub aws_region: Option<String>,
 
     /// 0: no limit.

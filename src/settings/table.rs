@@ -200,6 +200,8 @@ pub(super) static TABLE: &[Setting] = &[
     structure("bedrock_model_map", "a JSON object whose values are text", "{}",
         |s, v| serde_json::from_str(v).map(|map| s.bedrock_model_map = map).is_ok(),
         "Bedrock model id for each model name; wins over the built-in rules."),
+    text("bedrock_project_id", "a project's id or ARN of at most 2048 characters", "", |s, v| parse::project(v, &mut s.bedrock_project_id),
+        "The Bedrock project that calls are counted for, sent as `X-Amzn-Bedrock-ProjectIdentifier`."),
     text("aws_region", "lower-case letters, digits and hyphens, such as `us-east-1`", "", |s, v| parse::region(v, &mut s.aws_region),
         "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
 

@@ -161,7 +161,7 @@ function call(url, text, wantsStream, layer, signal) {
     const forget = () => signal?.removeEventListener('abort', abort);
     signal?.addEventListener('abort', abort, { once: true });
     const begin = () => {
-      stream = new EventBody(() => {
+      stream = new EventBody(call, () => {
         forget();
         call.cancel();
       });
@@ -202,17 +202,21 @@ class EventBody {
   #error = null;
   #wake = () => {};
   #controller;
+  #call;
 
-  /** `onCancel`: the reader wants no more. */
-  constructor(onCancel) {
+  /** Of `call`, which knows how much lies unread. `onCancel`: the reader wants no more. */
+  constructor(call, onCancel) {
+    this.#call = call;
     const encoder = new TextEncoder();
     const source = {
       start: (controller) => (this.#controller = controller),
       pull: async (controller) => {
         if (this.#waiting === '' && !this.#ended) await new Promise((resolve) => (this.#wake = resolve));
         if (this.#waiting !== '') {
-          controller.enqueue(encoder.encode(this.#waiting));
+          const text = this.#waiting;
           this.#waiting = '';
+          controller.enqueue(encoder.encode(text));
+          this.#call.gave(text.length);
         } else if (this.#error) throw this.#error;
         else if (this.#ended) controller.close();
       },
@@ -233,6 +237,7 @@ class EventBody {
   text(text) {
     if (this.#ended) return;
     this.#waiting += text;
+    this.#call.holds(text.length);
     this.#wake();
   }
 

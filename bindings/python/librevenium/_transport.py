@@ -227,7 +227,7 @@ def events_bytes(call):
     """The events that have come, as the lines they came in."""
     parts = []
     while call.events:
-        kind, body = call.events.popleft()
+        kind, body = call.take()
         name = native.EVENT_NAMES[kind] if 0 < kind < len(native.EVENT_NAMES) else _type_of(body)
         parts.append(event_bytes(name, body))
     return b"".join(parts)

@@ -4,6 +4,7 @@ mod aws;
 mod body;
 mod connector;
 mod model;
+mod process;
 mod reply;
 
 pub use body::{Direct, for_direct};
@@ -12,6 +13,7 @@ pub use reply::Body;
 use super::{Failure, Head, Provider, Reply, choice};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
+use crate::common::patience::within;
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -28,9 +30,14 @@ use std::time::{Duration, SystemTime};
 
 const JSON: &str = "application/json";
 const BETA: &str = "anthropic-beta";
+/// Bedrock reads it in the body only, as `user_profile_id`.
+const USER_PROFILE: &str = "anthropic-user-profile-id";
+/// Whose cost a call is, in AWS's books.
+const PROJECT: HeaderName = HeaderName::from_static("x-amzn-bedrock-projectidentifier");
 
 /// Headers that a caller may give for direct calls and that must not go to AWS, or go there otherwise.
-const NOT_FOR_AWS: &[&str] = &["x-api-key", "authorization", "anthropic-version", BETA, "host", "content-type"];
+const NOT_FOR_AWS: &[&str] =
+    &["x-api-key", "authorization", "anthropic-version", BETA, USER_PROFILE, "host", "content-type"];
 
 /// Bedrock as one engine sees it: nothing of AWS until the first call.
 pub struct Bedrock {
@@ -64,6 +71,10 @@ impl Prepared {
             let betas = HeaderValue::from_str(&settings.anthropic_beta.join(","));
             headers.insert(BETA, betas.map_err(|_| bad_header("anthropic_beta"))?);
         }
+        if let Some(project) = &settings.bedrock_project_id {
+            let project = HeaderValue::from_str(project).map_err(|_| bad_header("bedrock_project_id"))?;
+            headers.insert(PROJECT, project);
+        }
         for (name, text) in &settings.anthropic_custom_headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad_header("anthropic_custom_headers"))?;
             let value = HeaderValue::from_str(text.expose()).map_err(|_| bad_header("anthropic_custom_headers"))?;
@@ -72,10 +83,11 @@ impl Prepared {
         request.choices.apply_headers(&mut headers);
         let betas = headers.get(BETA).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
+        let profile = headers.get(USER_PROFILE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         for name in NOT_FOR_AWS {
             headers.remove(*name);
         }
-        let (model, body) = body::for_bedrock(&request.body, &betas)?;
+        let (model, body) = body::for_bedrock(&request.body, &betas, profile.as_deref())?;
         let model = model::id(&model, settings);
         if !model::is_valid(&model) {
             return Err(Error::new(Code::Config, "The request's model is no Bedrock model id."));
@@ -144,15 +156,15 @@ impl Prepared {
                     .map_err(|fault| reply::failed(&fault, head.get().cloned()))
             }
         };
-        let body = match tokio::time::timeout(silence, answered).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(failure)) => {
+        let body = match within(silence, answered).await {
+            Some(Ok(body)) => body,
+            Some(Err(failure)) => {
                 if failure.error.code == Code::Authentication {
                     self.bedrock.aws.forget(&self.target, &cell);
                 }
                 return Err(failure);
             }
-            Err(_) => {
+            None => {
                 let error = Error::new(Code::Timeout, format!("AWS Bedrock sent nothing for {} s.", silence.as_secs()));
                 let head = head.get().cloned();
                 // Once it answers, the tokens are used.
