@@ -1,7 +1,7 @@
 //! The one HTTP client: both providers and delivery share its connections and its TLS.
 
 use crate::common::error::{Code, Error, Result};
-use crate::common::{log, os};
+use crate::common::{log, os, tls};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -25,7 +25,10 @@ pub struct Clients {
 
 /// Clients that follow no redirect (`x-api-key` would go along), retries nothing by itself, sets no deadline but
 /// the one for connecting, and honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-pub fn clients(connect_timeout: Duration) -> Result<Clients> {
+///
+/// `env`: how to look up a variable of the environment.
+pub fn clients(connect_timeout: Duration, env: &dyn Fn(&str) -> Option<String>) -> Result<Clients> {
+    check_proxies(env)?;
     let provider = Arc::new(ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -47,6 +50,32 @@ pub fn clients(connect_timeout: Duration) -> Result<Clients> {
         client.map_err(|fault| Error::new(Code::Internal, format!("The HTTP client cannot be set up: {fault}.")))
     };
     Ok(Clients { calls: built(builder())?, metering: built(builder().dns_resolver(Lookups::default()))? })
+}
+
+/// A proxy that cannot be read would be no proxy, and prompts and keys would go another way than somebody wanted.
+fn check_proxies(env: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    if env("REQUEST_METHOD").is_some() {
+        // A CGI program, whose HTTP_PROXY comes from outside: reqwest takes none.
+        return Ok(());
+    }
+    for names in [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]] {
+        let set = names.into_iter().find_map(|name| Some((name, env(name)?)));
+        if let Some((name, proxy)) = set.filter(|(_, proxy)| !proxy.trim().is_empty())
+            && !is_proxy(&proxy)
+        {
+            let text = format!("{name} is not the URL of a proxy, such as http://proxy.example:3128.");
+            return Err(Error::new(Code::Config, text));
+        }
+    }
+    Ok(())
+}
+
+/// As reqwest judges it, which passes over every other; and its port must be one.
+fn is_proxy(text: &str) -> bool {
+    let Ok(url) = text.parse::<hyper::Uri>() else { return false };
+    let known = matches!(url.scheme_str(), None | Some("http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h"));
+    let authority = url.authority().map(|authority| format!("http://{authority}"));
+    known && authority.is_some_and(|url| reqwest::Url::parse(&url).is_ok())
 }
 
 /// Host names looked up on threads of their own, which start with the first look-up and end with the client.
@@ -175,8 +204,17 @@ impl ServerCertVerifier for LazyRoots {
 /// What went wrong below HTTP: the innermost cause says it best. The outermost may show the URL and is left out.
 pub fn cause(fault: &reqwest::Error) -> String {
     let mut cause = fault.source();
-    while let Some(deeper) = cause.and_then(|cause| cause.source()) {
-        cause = Some(deeper);
+    while let Some(this) = cause {
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = this.downcast_ref::<std::io::Error>().and_then(|fault| fault.get_ref());
+        let wrapped = wrapped.and_then(|fault| fault.downcast_ref());
+        if let Some(fault) = wrapped.or_else(|| this.downcast_ref::<rustls::Error>()) {
+            return tls::sentence(fault);
+        }
+        match this.source() {
+            Some(deeper) => cause = Some(deeper),
+            None => break,
+        }
     }
     cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
 }
@@ -214,4 +252,41 @@ pub fn unanswered(fault: &reqwest::Error, host: &str) -> Error {
 /// E_STREAM: an answer began and did not come to its end.
 pub fn broken_off(fault: &reqwest::Error) -> Error {
     Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", cause(fault)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_be_read_is_an_error() {
+        for (name, value, is_good) in [
+            ("HTTPS_PROXY", "http://proxy.example:3128", true),
+            ("HTTPS_PROXY", "http://user:pass@proxy.example:3128/", true),
+            ("HTTPS_PROXY", "proxy.example:3128", true),
+            ("https_proxy", "proxy.example", true),
+            ("ALL_PROXY", "socks5h://127.0.0.1:1080", true),
+            ("HTTP_PROXY", "http://[::1]:8080", true),
+            ("HTTP_PROXY", "", true),
+            ("HTTP_PROXY", " ", true),
+            ("NO_PROXY", ":::", true),
+            ("HTTPS_PROXY", "htp://proxy.example:3128", false),
+            ("HTTPS_PROXY", "http://", false),
+            ("https_proxy", "http:/proxy.example:3128", false),
+            ("HTTPS_PROXY", "http://proxy example:3128", false),
+            ("ALL_PROXY", "/proxy", false),
+            ("all_proxy", "ftp://secret-word@proxy.example", false),
+            ("HTTP_PROXY", "http://proxy.example:port", false),
+        ] {
+            let env = |asked: &str| (asked == name).then(|| value.to_owned());
+            let checked = check_proxies(&env);
+            assert_eq!(checked.is_ok(), is_good, "{name}={value}");
+            if let Err(error) = checked {
+                assert_eq!(error.code, Code::Config);
+                assert!(error.message.starts_with(name) && !error.message.contains("secret-word"), "{}", error.message);
+            }
+            let cgi = |asked: &str| env(asked).or_else(|| (asked == "REQUEST_METHOD").then(|| "GET".to_owned()));
+            assert!(check_proxies(&cgi).is_ok());
+        }
+    }
 }

@@ -100,8 +100,8 @@ fn spool(settings: &Settings, findings: &mut Findings) {
 
 fn network(settings: &Settings, timeout: Duration, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let client =
-        http::clients(Duration::from_millis(settings.connect_timeout_ms).min(timeout)).map(|clients| clients.metering);
+    let client = http::clients(Duration::from_millis(settings.connect_timeout_ms).min(timeout), &environment)
+        .map(|clients| clients.metering);
     let (Ok(runtime), Ok(client)) = (runtime, client) else {
         return findings.wrong("network: no connection can be made from this process");
     };
