@@ -109,6 +109,8 @@ fn record(c: &mut Criterion) {
         end: End::Complete,
         bedrock_model: None,
         region: None,
+        estimated_output: None,
+        mark_unbilled_refusals: true,
         recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };

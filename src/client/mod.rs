@@ -18,7 +18,7 @@ use crate::delivery::journal::{self, Folder, fingerprint};
 use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
 use crate::messages::request::{Request, Streaming};
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, RecentIds, Record};
+use crate::meter::{Metadata, Ratios, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
@@ -56,6 +56,7 @@ pub struct Engine {
     skipped_before: AtomicBool,
     /// Transaction ids of this run's records.
     pub recent_ids: RecentIds,
+    pub ratios: Ratios,
 }
 
 /// The calls that have not reported their result yet.
@@ -115,6 +116,7 @@ impl Engine {
             all_reported: Condvar::new(),
             skipped_before: AtomicBool::new(false),
             recent_ids: RecentIds::default(),
+            ratios: Ratios::default(),
             settings,
         }))
     }
@@ -229,6 +231,11 @@ impl Engine {
         let choices = &request.choices;
         let choice = choice::choose(&self.settings, Some(choices), &environment);
         log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
+        if let Some(text) = self.settings.refusal(choice.provider, choices.has_credential()) {
+            return Err(Error::new(Code::Config, text));
+        }
+        // Made here, so that a proxy that cannot be read refuses the call instead of being passed over.
+        self.clients()?;
         if choice.provider == Provider::Bedrock {
             if choices.foreign {
                 let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set \

@@ -47,6 +47,8 @@ pub struct Facts {
     pub first_token: Option<Duration>,
     pub attempts: u32,
     pub metered: bool,
+    /// The output tokens of a reply that broke off, where the record's are an estimate.
+    pub estimated_output: Option<i64>,
 }
 
 /// The text of a reply: ready, or still to be taken out of its JSON.
@@ -169,6 +171,10 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
     info.maybe("model", facts.model.as_ref());
     info.maybe("stop_reason", facts.stop_reason.as_ref());
     info.maybe("transaction_id", facts.transaction_id.as_ref());
+    if let Some(output) = facts.estimated_output {
+        info.put("usage_estimated", &true);
+        info.put("estimated_output_tokens", &output);
+    }
     info.maybe("time_to_first_token_ms", facts.first_token.map(millis).as_ref());
     info.finish()
 }

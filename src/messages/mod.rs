@@ -17,7 +17,7 @@ pub mod summary;
 
 pub use batch::{Batch, Event, Kind};
 pub use message::Message;
-pub use summary::{Iteration, Summary, Tokens, Usage, text_of};
+pub use summary::{Iteration, Summary, Tokens, Usage, Written, text_of};
 
 use serde::de::IgnoredAny;
 

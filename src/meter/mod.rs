@@ -5,6 +5,7 @@
 
 mod clock;
 mod ending;
+mod estimate;
 mod fields;
 mod json;
 mod metadata;
@@ -22,6 +23,7 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
+pub use estimate::Ratios;
 pub use metadata::Metadata;
 pub use recent::RecentIds;
 pub use record::records;
@@ -59,6 +61,10 @@ pub struct Call<'a> {
     pub bedrock_model: Option<&'a str>,
     /// The region really called; recorded when the metadata names none.
     pub region: Option<&'a str>,
+    /// The output tokens of a reply that broke off, where they had to be estimated.
+    pub estimated_output: Option<i64>,
+    /// Say of a refusal before any output, which Anthropic does not bill, that it is not billed.
+    pub mark_unbilled_refusals: bool,
     /// A message id that is among these gets a suffix.
     pub recent_ids: &'a RecentIds,
     /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.
