@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -139,6 +140,17 @@ pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
         Restore(before)
     };
     body()
+}
+
+/// Wait for the end of `thread`, but not for longer than `deadline`.
+pub fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = thread.join();
 }
 
 /// Run `hook` when the process ends through exit(3) or a return from main.

@@ -9,7 +9,7 @@
 //! Each process writes to a file of its own. The lock is the kernel's, so it ends with the process however that ends,
 //! and a forked child does not hold it: a file whose lock is free was left behind, and whoever takes the lock may use it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -23,9 +23,9 @@ use crate::common::os::{self, PerProcess};
 
 /// The lock files that this process has locked, by device and inode. The kernel does not tell a process from itself,
 /// and forgets all locks on a file when the process closes it anywhere.
-static HELD: PerProcess<Mutex<HashSet<(u64, u64)>>> = PerProcess::empty();
+static HELD: PerProcess<Mutex<BTreeSet<(u64, u64)>>> = PerProcess::empty();
 
-fn held() -> &'static Mutex<HashSet<(u64, u64)>> {
+fn held() -> &'static Mutex<BTreeSet<(u64, u64)>> {
     HELD.get(|_| Mutex::default())
 }
 
