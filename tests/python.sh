@@ -40,7 +40,7 @@ tests() { # NAME ARGUMENTS...: pytest in that environment
     [ "$status" -eq 0 ]
 }
 
-environment sdk-2 "$PYTHON" anthropic==2.14.0
+environment sdk-2 "$PYTHON" anthropic==2.14.0 cffi
 environment sdk-1 "$PYTHON" anthropic==1.17.0
 tests sdk-2 -s -k 'not load' "$@"
 tests sdk-2 -s -k load "$@"

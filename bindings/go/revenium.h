@@ -569,8 +569,9 @@ int32_t revenium_scope_pop(revenium_scope scope);
  * callback or frame comes for them.
  *
  * Send a message and wait for the reply. Waits. With "stream": true in the
- * request it is streamed underneath, which long replies need; the result is
- * the same.
+ * request, or by itself where `max_tokens` allows a reply of more than ten
+ * minutes and the call has no "timeout_ms", it is streamed underneath, so that no
+ * proxy's time runs out; the result is the same.
  * result: receives a handle with the reply, or with the reason of an error;
  *   yours to release in both cases. Returns the same code that it holds.
  */
@@ -704,7 +705,10 @@ const char *revenium_result_json(revenium_result result, size_t *len);
 const char *revenium_result_text(revenium_result result, size_t *len);
 
 /**
- * One sentence for a person; "" on success. Never holds a key or a prompt.
+ * One sentence for a person; "" on success. Never holds a key. Of a request that
+ * the provider refused it quotes the provider's own message, at most 200
+ * characters, which can repeat a part of the request; the setting
+ * `quote_errors` turns that off.
  */
 const char *revenium_result_message(revenium_result result, size_t *len);
 

@@ -61,7 +61,10 @@ pub unsafe extern "C" fn revenium_result_text(result: revenium_result, len: *mut
     unsafe { reader(len, || Ok(outcome(result)?.map(|outcome| pointed(outcome.text())))) }
 }
 
-/// One sentence for a person; "" on success. Never holds a key or a prompt.
+/// One sentence for a person; "" on success. Never holds a key. Of a request that
+/// the provider refused it quotes the provider's own message, at most 200
+/// characters, which can repeat a part of the request; the setting
+/// `quote_errors` turns that off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_result_message(result: revenium_result, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for valid pointers.

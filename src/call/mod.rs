@@ -334,7 +334,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),
         (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
         (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
-        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),
+        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts, engine.settings.quote_errors),
     };
     (outcome, pushing)
 }

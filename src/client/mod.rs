@@ -432,6 +432,7 @@ impl Engine {
                 break;
             }
         }
+        let all_reported = live.calls.is_empty();
         drop(live);
         let delivery = self.delivery.get();
         let flush = |delivery: &Arc<Delivery>| match exiting {
@@ -440,8 +441,13 @@ impl Engine {
         };
         let flushed = delivery.is_none_or(flush);
         let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
+        // So that a tool that looks for leaks finds none. At an exit nobody looks, and the host's threads may be gone.
+        let patience = if exiting { Instant::now() } else { settled };
         if let Some(runtime) = self.runtime.lock().take() {
-            runtime.stop();
+            runtime.stop(patience);
+        }
+        if all_reported && !exiting {
+            self.dispatchers.stop(patience);
         }
         if flushed && left == Left::default() {
             return Ok(());

@@ -260,9 +260,3 @@ fn by_proxy(fault: &reqwest::Error, host: &str, proxy: &Proxy) -> String {
 pub fn broken_off(fault: &reqwest::Error) -> Error {
     Error::new(Code::Stream, format!("The connection broke off in the reply: {}.", cause(fault)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-}

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many forks lie between this process and the one that loaded the library.
@@ -179,6 +180,17 @@ pub fn readable_within(file: &impl AsRawFd, limit: Duration) -> io::Result<bool>
             found => return Ok(found > 0),
         }
     }
+}
+
+/// Wait for the end of `thread`, but not for longer than `deadline`.
+pub fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = thread.join();
 }
 
 /// Run `hook` when the process ends through exit(3) or a return from main.

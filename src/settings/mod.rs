@@ -107,6 +107,7 @@ pub struct Settings {
     pub max_retry_after_ms: u64,
     pub max_in_flight: usize,
     pub max_response_bytes: usize,
+    pub quote_errors: bool,
     pub worker_threads: usize,
     pub callback_threads: usize,
     pub flush_at_exit_ms: u64,

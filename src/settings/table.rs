@@ -235,6 +235,8 @@ pub(super) static TABLE: &[Setting] = &[
     number("max_in_flight", 1..=1_000_000, "10000", |s, v| s.max_in_flight = v as usize, "Calls under way at a time; above it `REVENIUM_E_BUSY`."),
     number("max_response_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.max_response_bytes = v as usize,
         "Largest reply, or largest single event of a stream."),
+    flag("quote_errors", "true", |s, v| s.quote_errors = v,
+        "Whether an error's sentence quotes what the provider says of a request that it refused, 200 characters at most. It can repeat a part of the request."),
     number("worker_threads", 1..=64, "1", |s, v| s.worker_threads = v as usize, "Threads that do the network's work. One serves tens of thousands of streams; more only where one core is not enough."),
     number("callback_threads", 1..=64, "1", |s, v| s.callback_threads = v as usize, "Threads that run the callbacks of `revenium_messages_start()`."),
     number("flush_at_exit_ms", 0..=HOUR, "2000", |s, v| s.flush_at_exit_ms = v, "Most time that exit(3) waits for records to be delivered."),

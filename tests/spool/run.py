@@ -741,6 +741,23 @@ def test_doctor(spool):
         assert word in command(spool, "doctor", status=1, **environment), word
 
 
+def test_doctor_json(spool):
+    said = json.loads(command(spool, "doctor", "--json"))
+    assert said["wrong"] == 0 and {"ok", "note"} >= {finding["level"] for finding in said["findings"]}, said
+    said = json.loads(command(spool, "doctor", "--json", status=1, REVENIUM_METERING_API_KEY=""))
+    wrong = [finding["message"] for finding in said["findings"] if finding["level"] == "wrong"]
+    assert said["wrong"] == len(wrong) == 1 and "there is no key" in wrong[0], said
+
+
+def test_doctor_says_where_records_wait(spool):
+    plan({"status": 401})
+    assert "records wait in the spool" in command(spool, "doctor", status=1)
+    for nowhere in ("/proc/revenium", ""):
+        said = command(spool, "doctor", status=1, REVENIUM_SPOOL_DIR=nowhere, XDG_STATE_HOME="", HOME="")
+        assert "refuses the key; records wait in memory" in said, said
+    unplan()
+
+
 def test_command_not_understood(spool):
     for arguments in ([], ["spool"], ["spool", "drop"], ["nothing"], ["status", "--all"], ["--wrong"],
                       ["spool", "drop", "--all", "x"], ["doctor", "--timeout", "soon"]):

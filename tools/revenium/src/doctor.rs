@@ -11,35 +11,46 @@ use revenium::delivery::journal::probe;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
 use revenium::settings::{AuthHeader, Credential, Settings, environment};
+use serde_json::{Value, json};
 
 use crate::spool::{directory, folder, in_words, looks, others};
 
 /// Records that wait longer than this have a reason to.
 const LONG: Duration = Duration::from_secs(600);
 
-/// What was found, said at once.
-#[derive(Default)]
+/// What was found: said at once, or kept for one JSON document.
 struct Findings {
     wrong: usize,
+    /// Where records wait until Revenium takes them.
+    waiting_room: &'static str,
+    json: Option<Vec<Value>>,
 }
 
 impl Findings {
-    fn good(&self, what: &str) {
-        println!("ok    {what}");
+    fn good(&mut self, what: &str) {
+        self.tell("ok", what);
     }
 
-    fn note(&self, what: &str) {
-        println!("note  {what}");
+    fn note(&mut self, what: &str) {
+        self.tell("note", what);
     }
 
     fn wrong(&mut self, what: &str) {
         self.wrong += 1;
-        println!("WRONG {what}");
+        self.tell("WRONG", what);
+    }
+
+    fn tell(&mut self, level: &str, what: &str) {
+        match &mut self.json {
+            Some(all) => all.push(json!({"level": level.to_lowercase(), "message": what})),
+            None => println!("{level:<5} {what}"),
+        }
     }
 }
 
-pub fn doctor(timeout: Duration) -> Result<(), String> {
-    let mut findings = Findings::default();
+/// `as_json`: `{"wrong": 1, "findings": [{"level": "ok" | "note" | "wrong", "message"}]}`, at the end.
+pub fn doctor(timeout: Duration, as_json: bool) -> Result<(), String> {
+    let mut findings = Findings { wrong: 0, waiting_room: "in the spool", json: as_json.then(Vec::new) };
     match Settings::load(None, &environment) {
         Err(error) => findings.wrong(&format!("configuration: {}", error.message)),
         Ok((settings, warnings)) => {
@@ -53,8 +64,13 @@ pub fn doctor(timeout: Duration) -> Result<(), String> {
             network(&settings, timeout, &mut findings);
         }
     }
+    if let Some(all) = &findings.json {
+        println!("{}", json!({"wrong": findings.wrong, "findings": all}));
+    }
     match findings.wrong {
         0 => Ok(()),
+        // It has been said.
+        _ if as_json => Err(String::new()),
         1 => Err("one thing is wrong".into()),
         several => Err(format!("{several} things are wrong")),
     }
@@ -64,13 +80,17 @@ fn spool(settings: &Settings, findings: &mut Findings) {
     let directory = match directory(settings) {
         Ok(directory) => directory,
         Err(why) => {
+            findings.waiting_room = "in memory";
             return findings.note(&format!("spool: {why}; a process that is killed loses what it has not sent"));
         }
     };
     let shown = directory.display();
     match probe(&directory) {
         Ok(()) => findings.good(&format!("spool: {shown} can be written")),
-        Err(error) => findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only")),
+        Err(error) => {
+            findings.waiting_room = "in memory";
+            findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only"));
+        }
     }
     let Ok(folder) = folder(settings) else { return };
     match looks(&folder) {
@@ -133,9 +153,10 @@ async fn revenium(settings: &Settings, client: &Client, timeout: Duration, findi
         .header("idempotency-key", format!("doctor-{}", uuid::Uuid::new_v4()))
         .header("content-type", "application/json")
         .body("{}");
+    let room = findings.waiting_room;
     match status_of(request, timeout).await {
-        Err(why) => findings.wrong(&format!("Revenium: {host} cannot be reached: {why}; records wait in the spool")),
-        Ok(401 | 403) => findings.wrong(&format!("Revenium: {host} refuses the key; records wait in the spool")),
+        Err(why) => findings.wrong(&format!("Revenium: {host} cannot be reached: {why}; records wait {room}")),
+        Ok(401 | 403) => findings.wrong(&format!("Revenium: {host} refuses the key; records wait {room}")),
         Ok(200..=299 | 400 | 409 | 422 | 429) => findings.good(&format!("Revenium: {host} takes the key")),
         Ok(status @ 300..=399) => findings.wrong(&format!(
             "Revenium: {host} answers with a redirect ({status}), which is never followed; set REVENIUM_METERING_BASE_URL"
