@@ -1,6 +1,6 @@
 //! Which model a record names: the one that is priced.
 
-use super::{Call, Provider};
+use super::{Call, Service};
 
 /// The API refuses a record without a model.
 const UNKNOWN: &str = "unknown";
@@ -17,7 +17,7 @@ pub(super) fn requested<'a>(call: &Call<'a>) -> &'a str {
 }
 
 fn called<'a>(call: &Call<'a>) -> Option<&'a str> {
-    call.bedrock_model.filter(|_| call.provider == Provider::Bedrock)
+    call.bedrock_model.filter(|_| call.service == Service::Bedrock)
 }
 
 fn known<'a>(choices: &[Option<&'a str>]) -> &'a str {

@@ -3,10 +3,12 @@
 mod aws;
 mod body;
 mod connector;
+mod frames;
 mod model;
 mod reply;
 
 pub use body::{Direct, for_direct};
+pub use frames::Frames;
 pub use reply::Body;
 
 use super::{Failure, Head, Provider, Reply, choice};
