@@ -12,8 +12,7 @@ use revenium::completion::queue::Queue;
 use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
 use revenium::messages::request::{Request, Streaming};
 use revenium::messages::{Batch, Framing, Reader, Summary};
-use revenium::meter::{self, End, Metadata, Times};
-use revenium::provider::Provider;
+use revenium::meter::{self, End, Metadata, Service, Times};
 use revenium::settings::Settings;
 
 const DELTAS: usize = 1000;
@@ -100,7 +99,8 @@ fn record(c: &mut Criterion) {
     let summary = Summary::of(REPLY).unwrap();
     let recent_ids = meter::RecentIds::default();
     let call = meter::Call {
-        provider: Provider::Anthropic,
+        service: Service::Anthropic,
+        batch: None,
         request: &request.facts,
         metadata: &metadata,
         streamed: false,

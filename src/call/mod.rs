@@ -1,6 +1,7 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
 mod attempt;
+pub mod observed;
 mod reply;
 mod silence;
 
@@ -372,7 +373,7 @@ fn record(
         _ => None,
     };
     let records = meter::records(&meter::Call {
-        provider: progress.provider,
+        service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metadata,
         streamed: job.request.wants_stream,
@@ -387,6 +388,7 @@ fn record(
         },
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
+        batch: None,
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
     });

@@ -38,6 +38,36 @@ pub struct Times {
     pub ended: Duration,
 }
 
+/// Whose service answered, as records name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    Anthropic,
+    Bedrock,
+    Vertex,
+    Foundry,
+}
+
+impl Service {
+    /// `provider` of the record. What Revenium's own SDKs call them; Google as its middleware for Vertex AI does.
+    fn label(self) -> &'static str {
+        match self {
+            Service::Anthropic => "ANTHROPIC",
+            Service::Bedrock => "AWS",
+            Service::Vertex => "Google",
+            Service::Foundry => "Foundry",
+        }
+    }
+}
+
+impl From<Provider> for Service {
+    fn from(provider: Provider) -> Service {
+        match provider {
+            Provider::Anthropic => Service::Anthropic,
+            Provider::Bedrock => Service::Bedrock,
+        }
+    }
+}
+
 /// How the call ended for its caller.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -48,7 +78,7 @@ pub enum End<'a> {
 
 /// Everything a record says about one call.
 pub struct Call<'a> {
-    pub provider: Provider,
+    pub service: Service,
     pub request: &'a RequestFacts,
     /// The layers already laid over one another: call over scope over environment.
     pub metadata: &'a Metadata,
@@ -65,6 +95,8 @@ pub struct Call<'a> {
     pub estimated_output: Option<i64>,
     /// Say of a refusal before any output, which Anthropic does not bill, that it is not billed.
     pub mark_unbilled_refusals: bool,
+    /// One answer of a Message Batch: its transaction id, made of the batch's id and the request's own.
+    pub batch: Option<&'a str>,
     /// A message id that is among these gets a suffix.
     pub recent_ids: &'a RecentIds,
     /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.

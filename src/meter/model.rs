@@ -1,7 +1,7 @@
 //! Which model a record names: the one that is priced.
 
 use super::fields::cut;
-use super::{Call, Provider};
+use super::{Call, Service};
 
 /// Revenium stores no record with a longer one.
 const LONGEST: usize = 255;
@@ -21,7 +21,7 @@ pub(super) fn requested<'a>(call: &Call<'a>) -> &'a str {
 }
 
 fn called<'a>(call: &Call<'a>) -> Option<&'a str> {
-    call.bedrock_model.filter(|_| call.provider == Provider::Bedrock)
+    call.bedrock_model.filter(|_| call.service == Service::Bedrock)
 }
 
 fn known<'a>(choices: &[Option<&'a str>]) -> &'a str {

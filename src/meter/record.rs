@@ -4,7 +4,7 @@ use super::clock::Stamps;
 use super::ending::{self, Failure};
 use super::fields::{Field, Value, cut};
 use super::subscriber::Subscriber;
-use super::{Call, End, Provider, Record, model};
+use super::{Call, End, Record, Service, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};
 use serde_json::{Map, Value as Json};
@@ -26,9 +26,14 @@ pub fn records(call: &Call<'_>) -> Vec<Record> {
 
 fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
     let failure = ending::failure(call.end);
-    let key = Uuid::new_v4().simple();
-    let idempotency_key = if failure.is_some() { format!("err:{key}") } else { key.to_string() };
     let transaction_id = transaction_id(call);
+    let key = Uuid::new_v4().simple();
+    let idempotency_key = match (call.batch, &failure) {
+        // The results of a batch may be read again, elsewhere, too.
+        (Some(id), _) => key_of(id),
+        (None, Some(_)) => format!("err:{key}"),
+        (None, None) => key.to_string(),
+    };
     let usage = call.summary.map(|summary| &summary.usage);
     let mut tokens = usage.map(|usage| usage.tokens.clone()).unwrap_or_default();
     tokens.output = call.estimated_output.or(tokens.output);
@@ -50,6 +55,9 @@ fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
 
 /// The message's id: it joins the record with the provider's logs. Never a constant, Revenium drops what it has seen.
 fn transaction_id(call: &Call<'_>) -> String {
+    if let Some(id) = call.batch {
+        return id.into();
+    }
     let id = call.summary.and_then(|summary| summary.id.as_deref()).filter(|id| !id.trim().is_empty());
     match (id, call.end) {
         // Room for what may be appended, so that no id is longer than 255.
@@ -131,13 +139,7 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
 
     object.put("transactionId", part.transaction_id);
     object.put("model", part.model);
-    object.put(
-        "provider",
-        match call.provider {
-            Provider::Anthropic => "ANTHROPIC",
-            Provider::Bedrock => "AWS",
-        },
-    );
+    object.put("provider", call.service.label());
     object.put("modelSource", "ANTHROPIC");
     object.put("middlewareSource", call.middleware_source);
     object.put("costType", "AI");
@@ -178,7 +180,8 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     object.maybe("speed", told(Field::Speed).or(Field::Speed.fitting(speed)));
     object.maybe("effort", told(Field::Effort).or(Field::Effort.fitting(request.effort.as_deref())));
     let is_batch = served.or(asked).is_some_and(|tier| tier.trim().eq_ignore_ascii_case("batch"));
-    object.maybe("pricingTier", told(Field::PricingTier).or(is_batch.then_some("BATCH")));
+    let tier = told(Field::PricingTier).or(is_batch.then_some("BATCH"));
+    object.maybe("pricingTier", call.batch.map(|_| "BATCH").or(tier));
     object.maybe("region", told(Field::Region).or(stored(call.region)));
     object.maybe("transactionName", told(Field::TransactionName).or(told(Field::TaskType)));
     let (kind, parent) = part.iteration.unzip();
@@ -228,7 +231,7 @@ fn camel(snake: &str) -> String {
 /// Anthropic bills no refusal that came before any output. AWS does not say so of itself.
 fn is_unbilled_refusal(call: &Call<'_>) -> bool {
     call.mark_unbilled_refusals
-        && call.provider == Provider::Anthropic
+        && call.service == Service::Anthropic
         && matches!(call.end, End::Complete)
         && call.summary.is_some_and(|summary| {
             let is_empty = summary.usage.tokens.output.unwrap_or(0) == 0
@@ -254,7 +257,7 @@ fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
 mod tests {
     use super::super::metadata::tests::any_object;
     use super::super::request::tests::facts_of;
-    use super::super::{Metadata, RecentIds, RequestFacts, Times};
+    use super::super::{Metadata, RecentIds, RequestFacts, Service, Times};
     use super::*;
     use crate::common::error::{Code, Error, HttpError};
     use crate::messages::{Summary, Usage};
@@ -281,7 +284,8 @@ mod tests {
 
     /// A call that owns what it borrows.
     struct Sample {
-        provider: Provider,
+        service: Service,
+        batch: Option<&'static str>,
         request: RequestFacts,
         metadata: Metadata,
         streamed: bool,
@@ -299,7 +303,8 @@ mod tests {
         fn default() -> Sample {
             let tokens = Tokens { input: Some(12), output: Some(7), ..Default::default() };
             Sample {
-                provider: Provider::Anthropic,
+                service: Service::Anthropic,
+                batch: None,
                 request: RequestFacts { model: "claude-sonnet-4-5".into(), ..Default::default() },
                 metadata: Metadata::default(),
                 streamed: false,
@@ -341,7 +346,8 @@ mod tests {
 
         fn records_after(&self, recent_ids: &RecentIds) -> Vec<Record> {
             records(&Call {
-                provider: self.provider,
+                service: self.service,
+                batch: self.batch,
                 request: &self.request,
                 metadata: &self.metadata,
                 streamed: self.streamed,
@@ -512,7 +518,7 @@ mod tests {
         assert_has(&refused(None, 0).main(), skipped);
         assert_has(&refused(Some(5), 0).main(), billed.clone());
         assert_has(&refused(Some(0), 5).main(), billed.clone());
-        assert_has(&Sample { provider: Provider::Bedrock, ..refused(Some(0), 0) }.main(), billed.clone());
+        assert_has(&Sample { service: Service::Bedrock, ..refused(Some(0), 0) }.main(), billed.clone());
         assert_has(&Sample { mark_unbilled_refusals: false, ..refused(Some(0), 0) }.main(), billed.clone());
         assert_has(&Sample { cancelled: true, ..refused(Some(0), 0) }.main(), billed.clone());
         assert_has(&Sample::default().usage(|usage| usage.tokens.output = Some(0)).main(), billed);
@@ -586,23 +592,44 @@ mod tests {
         let profile = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-x-v1:0";
         let application = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc";
         let replied = "claude-sonnet-4-5-20250929";
-        for (provider, called, summary, expected) in [
-            (Provider::Bedrock, Some("us.anthropic.claude-x-v1:0"), true, "us.anthropic.claude-x-v1:0"),
-            (Provider::Bedrock, Some(profile), true, "eu.anthropic.claude-x-v1:0"),
-            (Provider::Bedrock, Some(application), true, replied),
-            (Provider::Bedrock, Some(application), false, application),
-            (Provider::Bedrock, None, true, replied),
+        for (service, called, summary, expected) in [
+            (Service::Bedrock, Some("us.anthropic.claude-x-v1:0"), true, "us.anthropic.claude-x-v1:0"),
+            (Service::Bedrock, Some(profile), true, "eu.anthropic.claude-x-v1:0"),
+            (Service::Bedrock, Some(application), true, replied),
+            (Service::Bedrock, Some(application), false, application),
+            (Service::Bedrock, None, true, replied),
             // Bedrock failed and the direct API answered.
-            (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), true, replied),
-            (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), false, "claude-sonnet-4-5"),
+            (Service::Anthropic, Some("us.anthropic.claude-x-v1:0"), true, replied),
+            (Service::Anthropic, Some("us.anthropic.claude-x-v1:0"), false, "claude-sonnet-4-5"),
         ] {
-            let mut sample = Sample { provider, bedrock_model: called, ..Default::default() };
+            let mut sample = Sample { service, bedrock_model: called, ..Default::default() };
             sample.summary = sample.summary.filter(|_| summary);
-            let provider = if provider == Provider::Bedrock { "AWS" } else { "ANTHROPIC" };
+            let provider = if service == Service::Bedrock { "AWS" } else { "ANTHROPIC" };
             assert_has(&sample.main(), json!({"model": expected, "provider": provider}));
         }
         let nameless = Sample { request: RequestFacts::default(), summary: None, ..Default::default() };
         assert_has(&nameless.main(), json!({"model": "unknown"}));
+    }
+
+    #[test]
+    fn a_service_is_called_as_revenium_calls_it() {
+        for (service, provider) in [(Service::Vertex, "Google"), (Service::Foundry, "Foundry")] {
+            let sample = Sample { service, ..Default::default() };
+            assert_has(&sample.main(), json!({"provider": provider, "modelSource": "ANTHROPIC"}));
+        }
+    }
+
+    #[test]
+    fn an_answer_of_a_batch_has_a_transaction_id_that_does_not_change() {
+        let ids = RecentIds::default();
+        let sample = Sample { batch: Some("msgbatch_1-a"), ..Sample::told(r#"{"pricingTier":"standard"}"#) };
+        for _ in 0..2 {
+            let record = &sample.records_after(&ids)[0];
+            assert_eq!(record.transaction_id, "msgbatch_1-a");
+            assert_eq!(record.idempotency_key, "msgbatch_1-a");
+            assert_has(&parse(record), json!({"transactionId": "msgbatch_1-a", "pricingTier": "BATCH"}));
+        }
+        assert_has(&Sample::told(r#"{"pricingTier":"batch"}"#).main(), json!({"pricingTier": "BATCH"}));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // metered; everything else goes to the global fetch untouched. The SDK keeps its types, helpers and retries.
 
 const core = require('./core.cjs');
+const watched = require('./watched.cjs');
 const { ofResponse } = require('./headers.cjs');
 const { CODE, EVENT } = require('./constants.cjs');
 const { internal } = require('./errors.cjs');
@@ -62,13 +63,25 @@ async function fetchVia(maxRetries, input, init) {
   const request = input instanceof Request ? input : null;
   const url = new URL(request ? request.url : input);
   const method = init?.method ?? request?.method ?? 'GET';
+  const headers = new Headers(init?.headers ?? request?.headers);
+  const batch = watched.batchOf(method, url);
+  if (batch) return watched.results(batch, input, init);
+  const service = watched.serviceOf(method, url, headers);
+  if (service) {
+    const text = await bodyText(init?.body ?? request);
+    const params = members(text);
+    if (params === null) return globalThis.fetch(input, init);
+    // A signature is of these very bytes.
+    const sent = isSigned(headers) ? init : withoutOurs(params, headers, init);
+    const last = Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries;
+    return watched.watch(service, text, last, retryLayer(headers, scopes.current()), input, sent);
+  }
   if (method.toUpperCase() !== 'POST' || !url.pathname.endsWith(PATH) || isAws(url.hostname)) {
     return globalThis.fetch(input, init);
   }
   const signal = init?.signal ?? request?.signal ?? null;
   signal?.throwIfAborted();
   const layer = scopes.current();
-  const headers = new Headers(init?.headers ?? request?.headers);
   const text = await bodyText(init?.body ?? request);
   const params = members(text);
   signal?.throwIfAborted();
@@ -110,6 +123,8 @@ function withoutOurs({ revenium, usageMetadata, usage_metadata, ...params }, hea
   headers.delete('content-length');
   return { ...init, headers, body: JSON.stringify(params) };
 }
+
+const isSigned = (headers) => /^AWS4-/.test(headers.get('authorization') ?? '');
 
 /** AWS checks a signature over the very bytes and headers, which only the global fetch sends as they are. */
 function isAws(host) {

@@ -16,6 +16,7 @@ from . import _core as core
 from . import _errors as errors
 from . import _native as native
 from . import _scopes as scopes
+from . import _watched as watched
 
 PATH = "/v1/messages"
 # How often the SDK tries again unless it is told otherwise.
@@ -159,20 +160,27 @@ class Metered:
 
     def layer(self):
         """The SDK says which attempt this is. It lies under every other layer: what the user says of retries wins."""
-        retries = _number(self.request.headers.get("x-stainless-retry-count"))
+        retries = self.retries()
         layer = scopes.current()
         return scopes.under(layer, {"retryNumber": retries}) if retries else layer
+
+    def retries(self):
+        return _number(self.request.headers.get("x-stainless-retry-count"))
+
+    def is_last(self):
+        """Whether the SDK gives up after this attempt."""
+        last = self.request.extensions.get(EXTENSION, {}).get("last")
+        if last is None:
+            retries = self.retries()
+            # Of another client, which may not try again.
+            last = retries is None or retries >= self._max_retries
+        return last
 
     def _choices(self):
         request = self.request
         url = request.url
-        last = request.extensions.get(EXTENSION, {}).get("last")
-        if last is None:
-            retries = _number(request.headers.get("x-stainless-retry-count"))
-            # Of another client, which may not try again.
-            last = retries is None or retries >= self._max_retries
         # The SDK retries: an attempt after which it will try again is no call of its own.
-        choices = {"max_retries": 0, "meter_retryable": last}
+        choices = {"max_retries": 0, "meter_retryable": self.is_last()}
         if not self.streamed and self.seconds is not None:
             choices["timeout_ms"] = max(1, round(self.seconds * 1000))
         if self.aws:
@@ -326,6 +334,48 @@ class _Made:
             def __del__(self):
                 core.finish_async(self._call)
 
+        class PassingBody(module.SyncByteStream):
+            """A response's body on its way, which `watcher` is told of."""
+
+            def __init__(self, stream, watcher):
+                self._stream = stream
+                self._watcher = watcher
+
+            def __iter__(self):
+                try:
+                    for chunk in self._stream:
+                        self._watcher.chunk(chunk)
+                        yield chunk
+                except Exception as error:
+                    self._watcher.broke(error)
+                    raise
+                self._watcher.end()
+
+            def close(self):
+                self._watcher.close()
+                self._stream.close()
+
+        class AsyncPassingBody(module.AsyncByteStream):
+            def __init__(self, stream, watcher):
+                self._stream = stream
+                self._watcher = watcher
+
+            async def __aiter__(self):
+                try:
+                    async for chunk in self._stream:
+                        self._watcher.chunk(chunk)
+                        yield chunk
+                except Exception as error:
+                    self._watcher.broke(error)
+                    raise
+                self._watcher.end()
+
+            async def aclose(self):
+                self._watcher.close()
+                await self._stream.aclose()
+
+        self.PassingBody = PassingBody
+        self.AsyncPassingBody = AsyncPassingBody
         self.EventBody = EventBody
         self.AsyncEventBody = AsyncEventBody
 
@@ -389,6 +439,17 @@ class _Made:
         stream = self.module.ByteStream(body)
         return self.module.Response(info["http_status"], headers=headers, stream=stream, request=metered.request)
 
+    def passing(self, response, watcher, body):
+        """The response, with its body watched."""
+        if watcher.answered(response):
+            response.stream = body(response.stream, watcher)
+        return response
+
+    def unsigned(self, metered):
+        """The request for another service. A signature is of these very bytes."""
+        signed = metered.request.headers.get("authorization", "").startswith("AWS4-")
+        return metered.request if signed else self.directly(metered)
+
     def directly(self, metered):
         """The request for the way without us: our members are for nobody else."""
         body = metered.without_ours()
@@ -416,6 +477,11 @@ class Transport:
         self._max_retries = max_retries
 
     def handle_request(self, request):
+        if batch := watched.batch_of(request):
+            return self._made.passing(self._pass_on(request), watched.Results(batch, warn), self._made.PassingBody)
+        if service := watched.service_of(request):
+            request.read()
+            return self._watch(request, service)
         if not is_messages(request):
             return self._pass_on(request)
         request.read()
@@ -442,6 +508,18 @@ class Transport:
         core.finish(call)
         return self._made.whole(metered, call.ended)
 
+    def _watch(self, request, service):
+        metered = Metered(request, self._max_retries)
+        if metered.members is None:
+            return self._pass_on(request)
+        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        try:
+            response = self._pass_on(self._made.unsigned(metered))
+        except Exception as error:
+            watcher.failed(error)
+            raise
+        return self._made.passing(response, watcher, self._made.PassingBody)
+
     def _pass_on(self, request):
         if hasattr(self._direct, "handle_request"):
             return self._direct.handle_request(request)
@@ -466,6 +544,12 @@ class AsyncTransport:
         self._max_retries = max_retries
 
     async def handle_async_request(self, request):
+        if batch := watched.batch_of(request):
+            response = await self._pass_on(request)
+            return self._made.passing(response, watched.Results(batch, warn), self._made.AsyncPassingBody)
+        if service := watched.service_of(request):
+            await request.aread()
+            return await self._watch(request, service)
         if not is_messages(request):
             return await self._pass_on(request)
         await request.aread()
@@ -491,6 +575,18 @@ class AsyncTransport:
         if metered.streams(call):
             return self._made.streamed(metered, call, self._made.AsyncEventBody(call, metered.seconds))
         return self._made.whole(metered, call.ended)
+
+    async def _watch(self, request, service):
+        metered = Metered(request, self._max_retries)
+        if metered.members is None:
+            return await self._pass_on(request)
+        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        try:
+            response = await self._pass_on(self._made.unsigned(metered))
+        except Exception as error:
+            watcher.failed(error)
+            raise
+        return self._made.passing(response, watcher, self._made.AsyncPassingBody)
 
     async def _pass_on(self, request):
         if hasattr(self._direct, "handle_async_request"):

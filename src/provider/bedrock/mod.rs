@@ -3,11 +3,13 @@
 mod aws;
 mod body;
 mod connector;
+mod frames;
 mod model;
 mod process;
 mod reply;
 
 pub use body::{Direct, for_direct};
+pub use frames::Frames;
 pub use reply::Body;
 
 use super::{Failure, Head, Provider, Reply, choice, request_id};
