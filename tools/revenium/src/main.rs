@@ -1,6 +1,7 @@
-//! The `revenium` command: what lies in the spool, and what is wrong.
+//! The `revenium` command: what lies in the spool, what is wrong, and a sandbox to try things in.
 
 mod doctor;
+mod sandbox;
 mod spool;
 mod status;
 
@@ -11,7 +12,7 @@ use lexopt::prelude::*;
 use revenium::settings::{Settings, environment};
 
 const HELP: &str = "\
-revenium: looks into the spool of librevenium and tells what is wrong
+revenium: looks into the spool of librevenium, tells what is wrong, and plays a sandbox
 
 Usage:
   revenium status [--json]       settings, provider, and what waits in the spool
@@ -23,6 +24,8 @@ Usage:
   revenium spool drop --all      give up all records of this account that no living process is sending
   revenium doctor [--timeout SECONDS]
                                  check configuration, credentials, spool and network
+  revenium sandbox [...]         Anthropic, Bedrock and Revenium played on this machine, with a page that shows what
+                                 is metered; `revenium sandbox --help` has its options
 
 An ID is the transaction id that `spool list` shows, or as much of its beginning as tells it from the others.
 FINGERPRINT names the records of another key or address, as `status` shows it: after the key was changed, --from sends
@@ -44,6 +47,7 @@ enum Command {
     Send { timeout: Duration, from: Option<String> },
     Drop { id: Option<String> },
     Doctor { timeout: Duration },
+    Sandbox(sandbox::Sandbox),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +80,7 @@ fn run(command: Command) -> Result<(), String> {
         Command::Send { timeout, from } => spool::send(&load()?.0, timeout, from.as_deref()),
         Command::Drop { id } => spool::drop(&load()?.0, id.as_deref()),
         Command::Doctor { timeout } => doctor::doctor(timeout),
+        Command::Sandbox(asked) => sandbox::sandbox(asked),
     }
 }
 
@@ -97,6 +102,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
             Long("all") => all = true,
             Long("timeout") => timeout = Some(Duration::from_secs(arguments.value()?.parse::<u32>()?.into())),
             Long("from") => from = Some(arguments.value()?.string()?),
+            Value(word) if words.is_empty() && word == "sandbox" => {
+                return Ok(sandbox::parse(arguments)?.map(Command::Sandbox));
+            }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),
         }

@@ -1,18 +1,6 @@
 //! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium's collector on loopback, so that programs can be shown and
 //! tested without keys, network or cost. By default it echoes; a test plans everything else.
 //!
-//! # Command line
-//!
-//! ```text
-//! sandbox [--port N] [--bind IP] [--port-file PATH] [--quiet] [--no-requests] [--threads N]
-//!         [--fail SERVICE:ANSWER]... [--until-stdin-closes] [--seconds N]
-//! ```
-//!
-//! The first line on stdout is `sandbox: http://127.0.0.1:PORT`, then one line for each new record unless `--quiet`.
-//! `--no-requests` doesn't keep requests (for benchmarks). `--fail collector:status=503` answers every request to that
-//! service (`anthropic`, `bedrock`, `collector`) that way unless the request or a plan says otherwise. It ends on SIGTERM and
-//! SIGINT, when stdin closes if asked to, or after so many seconds.
-//!
 //! # Services
 //!
 //! - `POST .../v1/messages`: Anthropic. Any prefix; `"stream": true` for SSE; `tool_choice` of type `tool` or `any` is obeyed.
@@ -74,39 +62,21 @@ mod server;
 mod state;
 mod table;
 
-use std::io::{Read, Write};
-use std::path::Path;
-use std::process::ExitCode;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::options::Options;
+pub use crate::options::Options;
 use crate::print::Printer;
 use crate::state::Sandbox;
 
-fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("sandbox: {problem}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sandbox: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(options: Options) -> std::io::Result<()> {
+/// Serves until a signal, or until what the options say. `listening` is called once, with the address.
+pub fn run(options: Options, listening: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
     // Ten thousand streams need as many descriptors; the usual limit is 1024. Where it can't be raised, fewer fit.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -120,10 +90,10 @@ fn run(options: Options) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listener = server::listen(options.address)?;
-        announce(&listener, options.port_file.as_deref())?;
+        listening(listener.local_addr()?)?;
         let (printer, printed) = Printer::new();
         let printer = if options.quiet { None } else { Some(printer) };
-        let sandbox = Arc::new(Sandbox::new(options.keep_requests, options.fail, printer));
+        let sandbox = Arc::new(Sandbox::new(options.providers, options.keep_requests, options.fail, printer));
         tokio::select! {
             () = server::serve(listener, sandbox) => {},
             _ = terminate.recv() => {},
@@ -131,26 +101,12 @@ fn run(options: Options) -> std::io::Result<()> {
             () = stdin_closed(options.until_stdin_closes) => {},
             () = after(options.seconds) => {},
         }
-        Ok::<_, std::io::Error>(printed)
+        Ok::<_, io::Error>(printed)
     })?;
     // The connections hold the printer.
     drop(runtime);
     printed.wait();
     Ok(())
-}
-
-/// Says where the server listens, only when it does.
-fn announce(listener: &TcpListener, port_file: Option<&Path>) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "sandbox: http://{address}")?;
-    stdout.flush()?;
-    let Some(path) = port_file else { return Ok(()) };
-    // Renamed into place, so that nobody reads half a number.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    std::fs::write(&temporary, format!("{}\n", address.port()))?;
-    std::fs::rename(&temporary, path)
 }
 
 async fn stdin_closed(asked: bool) {
@@ -160,7 +116,7 @@ async fn stdin_closed(asked: bool) {
     let (closed, wait) = oneshot::channel::<()>();
     // A thread of its own: a blocking read can't be taken back, and would hold up the runtime's end.
     std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
+        let mut stdin = io::stdin().lock();
         while stdin.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
         drop(closed);
     });

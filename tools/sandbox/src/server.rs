@@ -89,6 +89,10 @@ async fn route(sandbox: &Sandbox, request: &Arc<Request>) -> Reply {
         return collector::reply(sandbox, request, planned);
     }
     sandbox.stats.requests.fetch_add(1, Relaxed);
+    if !sandbox.providers && (anthropic::serves(path) || bedrock::serves(path)) {
+        let message = "This sandbox plays Revenium only (--anthropic real): send this request to its provider";
+        return Reply::json(404, anthropic::error_body(404, message, sandbox.next_id()));
+    }
     if anthropic::serves(path) {
         sandbox.requests.add(anthropic::SERVICE, request);
         return anthropic::reply(sandbox, request, planned);

@@ -22,6 +22,8 @@ pub struct Sandbox {
     pub plans: Plans,
     pub ledger: Ledger,
     pub requests: Requests,
+    /// Whether Anthropic and Bedrock are played.
+    pub providers: bool,
     /// `--fail`: service and answer.
     pub fail: Vec<(String, Arc<Answer>)>,
     /// `None` with `--quiet`.
@@ -30,12 +32,18 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub fn new(keep_requests: bool, fail: Vec<(String, Arc<Answer>)>, printer: Option<Printer>) -> Self {
+    pub fn new(
+        providers: bool,
+        keep_requests: bool,
+        fail: Vec<(String, Arc<Answer>)>,
+        printer: Option<Printer>,
+    ) -> Self {
         Self {
             stats: Stats::default(),
             plans: Plans::default(),
             ledger: Ledger::default(),
             requests: Requests { keep: keep_requests, kept: Mutex::default() },
+            providers,
             fail,
             printer,
             ids: AtomicU64::new(1),

@@ -572,7 +572,7 @@ fn it_starts_and_ends_as_asked() {
 
 #[test]
 fn the_script_runs_a_command_beside_a_sandbox_of_its_own() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../with_sandbox.sh");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/with_sandbox.sh");
     let show = "echo $SANDBOX_URL $ANTHROPIC_BASE_URL $REVENIUM_METERING_BASE_URL $AWS_ENDPOINT_URL \
                 $ANTHROPIC_API_KEY $REVENIUM_METERING_API_KEY $ANTHROPIC_AUTH_TOKEN $AWS_PROFILE $HTTPS_PROXY $https_proxy; exit 7";
     let output = Command::new(script)
