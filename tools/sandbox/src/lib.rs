@@ -53,14 +53,18 @@ mod anthropic;
 mod bedrock;
 mod collector;
 mod control;
+mod feed;
 mod http;
 mod message;
 mod options;
+mod platform;
+mod prices;
 mod print;
 mod reply;
 mod server;
 mod state;
 mod table;
+mod view;
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -71,6 +75,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub use crate::feed::Feed;
 pub use crate::options::Options;
 use crate::print::Printer;
 use crate::state::Sandbox;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::answer::Answer;
-use crate::{anthropic, bedrock, collector};
+use crate::{anthropic, bedrock, collector, platform};
 
 #[derive(Debug)]
 pub struct Options {
@@ -72,7 +72,7 @@ fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
 
 fn fail(value: &str) -> Result<(String, Arc<Answer>), String> {
     let (service, answer) = value.split_once(':').ok_or("--fail needs SERVICE:ANSWER")?;
-    if ![anthropic::SERVICE, bedrock::SERVICE, collector::SERVICE].contains(&service) {
+    if ![anthropic::SERVICE, bedrock::SERVICE, collector::SERVICE, platform::SERVICE].contains(&service) {
         return Err(format!("--fail: no service {service}"));
     }
     let answer = Answer::from_pairs(answer).map_err(|problem| format!("--fail: {problem}"))?;
