@@ -1,17 +1,19 @@
 #!/bin/sh
-# page.sh: the sandbox's page and `revenium watch` in a browser. Needs the sandbox and the revenium command built (make
-# build), node, npm and Chromium; says in one line what is missing, and is left out then. Arguments go to the test runner.
+# page.sh: the sandbox's page and `revenium watch` in a browser. Needs everything built (make build), node,
+# npm and Chromium; says in one line what is missing, and is left out then. Arguments go to the test runner.
 #   CHROMIUM        the browser (default: chromium)
 #   REVENIUM_BLESS  writes the screenshots of README
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 for tool in node:nodejs npm:npm "${CHROMIUM:-chromium}:chromium"; do
-    "$root/tests/need.sh" "${tool%%:*}" "${tool##*:}" || { echo 'page: left out' >&2; exit 0; }
+    "$root/tests/need.sh" "${tool%%:*}" "${tool##*:}" || exit 0
 done
 CHROMIUM=$(command -v "${CHROMIUM:-chromium}")
 export CHROMIUM
-export REVENIUM_COMMAND="${REVENIUM_COMMAND:-${CARGO_TARGET_DIR:-$root/target}/debug/revenium}"
+target=${CARGO_TARGET_DIR:-$root/target}/debug
+export REVENIUM_LIBRARY="${REVENIUM_LIBRARY:-$target/librevenium.so}"
+export REVENIUM_COMMAND="${REVENIUM_COMMAND:-$target/revenium}"
 
 cd "$root/tests/page"
 # Nothing that a package brings is run at install, and no browser is fetched.

@@ -4,6 +4,7 @@ mod doctor;
 mod sandbox;
 mod spool;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +27,8 @@ Usage:
                                  check configuration, credentials, spool and network
   revenium sandbox [...]         Anthropic, Bedrock and Revenium played on this machine, with a page that shows what
                                  is metered; `revenium sandbox --help` has its options
+  revenium watch [...]           the same page for a real program: what waits in its spool and what becomes of it, read
+                                 only; `revenium watch --help` has its options
 
 An ID is the transaction id that `spool list` shows, or as much of its beginning as tells it from the others.
 FINGERPRINT names the records of another key or address, as `status` shows it: after the key was changed, --from sends
@@ -48,6 +51,7 @@ enum Command {
     Drop { id: Option<String> },
     Doctor { timeout: Duration },
     Sandbox(sandbox::Sandbox),
+    Watch(watch::Watch),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +85,7 @@ fn run(command: Command) -> Result<(), String> {
         Command::Drop { id } => spool::drop(&load()?.0, id.as_deref()),
         Command::Doctor { timeout } => doctor::doctor(timeout),
         Command::Sandbox(asked) => sandbox::sandbox(asked),
+        Command::Watch(asked) => watch::watch(asked),
     }
 }
 
@@ -104,6 +109,9 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
             Long("from") => from = Some(arguments.value()?.string()?),
             Value(word) if words.is_empty() && word == "sandbox" => {
                 return Ok(sandbox::parse(arguments)?.map(Command::Sandbox));
+            }
+            Value(word) if words.is_empty() && word == "watch" => {
+                return Ok(watch::parse(arguments)?.map(Command::Watch));
             }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),

@@ -77,6 +77,7 @@ use tokio::sync::oneshot;
 
 pub use crate::feed::Feed;
 pub use crate::options::Options;
+pub use crate::prices::estimate;
 use crate::print::Printer;
 use crate::state::Sandbox;
 
@@ -112,6 +113,35 @@ pub fn run(options: Options, listening: impl FnOnce(SocketAddr) -> io::Result<()
     drop(runtime);
     printed.wait();
     Ok(())
+}
+
+/// A page of somebody else's feed.
+pub struct View {
+    pub address: SocketAddr,
+    /// Before the page's own paths: empty, or `/` and a secret.
+    pub path: String,
+    /// What the page is told: its `mode`, and where the records come from as `place`.
+    pub about: serde_json::Value,
+    pub seconds: Option<u64>,
+}
+
+/// Serves the page until a signal, or for so many seconds. `listening` is called once, with the page's address.
+pub fn view(view: View, feed: Arc<Feed>, listening: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let listener = server::listen(view.address)?;
+        let url = format!("http://{}{}/", listener.local_addr()?, view.path);
+        let router = view::router(feed, view.about, &view.path, axum::Router::new());
+        listening(&url)?;
+        tokio::select! {
+            served = axum::serve(listener, router) => served,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            () = after(view.seconds) => Ok(()),
+        }
+    })
 }
 
 async fn stdin_closed(asked: bool) {

@@ -44,7 +44,7 @@ struct Server {
 
 pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) {
     let about = json!({"mode": "sandbox", "providers": sandbox.providers, "version": env!("CARGO_PKG_VERSION")});
-    let page = view::router(sandbox.feed.clone(), about, platform::settings(&sandbox));
+    let page = view::router(sandbox.feed.clone(), about, "", platform::settings(&sandbox));
     let server = Arc::new(Server { platform: Platform::new(&sandbox), page, sandbox });
     loop {
         match listener.accept().await {

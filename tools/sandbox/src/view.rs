@@ -32,11 +32,12 @@ const FIELDS: &str = include_str!("../page/fields.json");
 static STYLE: LazyLock<String> = LazyLock::new(|| STYLES.join("\n"));
 static SCRIPT: LazyLock<String> = LazyLock::new(|| SCRIPTS.join("\n"));
 
-/// The page, its stream, and what else it may ask for. `about` is what the page is told of its server: its `mode` and
-/// whatever else it shows.
-pub fn router(feed: Arc<Feed>, about: Value, more: Router) -> Router {
+/// The page, its stream, and what else it may ask for, all under `path`. `about` is what the page is told of its server:
+/// its `mode` and whatever else it shows.
+pub fn router(feed: Arc<Feed>, about: Value, path: &str, more: Router) -> Router {
     let page = Arc::new(Page { feed, about });
-    let router = Router::new().route("/", get(html)).route("/sandbox/live", get(live)).with_state(page);
+    let (home, stream) = (format!("{path}/"), format!("{path}/sandbox/live"));
+    let router = Router::new().route(&home, get(html)).route(&stream, get(live)).with_state(page);
     router.merge(more).layer(from_fn(only_local))
 }
 
