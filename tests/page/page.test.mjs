@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import axe from 'axe-core';
-import { OUT, busyHalfHour, forget, meter, meterAll, record, send, shows, withPage } from './support.mjs';
+import { OUT, SANDBOX, busyHalfHour, forget, meter, meterAll, record, send, shows, withPage } from './support.mjs';
 
 const rows = (page) => page.locator('#list tbody tr');
 const total = (page, name) => page.locator('#totals div', { hasText: name }).locator('dd');
@@ -13,8 +13,11 @@ test('records appear as they arrive', async () => {
   await forget();
   await withPage(async (page) => {
     await page.getByText('Nothing was metered so far.').waitFor();
+    const lines = (await page.locator('#environment').textContent()).split('\n');
+    assert.deepEqual([lines.length, lines.every((line) => line.startsWith('export ') && line.includes(`=${SANDBOX} `))], [3, true]);
     await meter(record({ model: 'claude-opus-5-5', organizationName: 'Acme', subscriber: { id: 'u1' } }));
     await shows(page, 1);
+    assert.equal(await page.locator('#start').isVisible(), false);
     const cells = await rows(page).first().locator('td').allTextContents();
     // 1,000 tokens at 4 dollars a million and 100 at 20.
     assert.deepEqual([cells[1], cells[2], cells[9], cells[10]], ['claude-opus-5-5', 'Acme · u1', 'END', '≈ $0.006']);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use ::sandbox::Options;
+use ::sandbox::{Options, environment};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -23,9 +23,6 @@ leaves the machine, nothing costs anything; it listens on 127.0.0.1 only and end
 ";
 
 const PORT: u16 = 7357;
-/// Keys that no service would take. Outcomes of jobs want one that may write.
-const ANTHROPIC_KEY: &str = "sk-ant-sandbox";
-const REVENIUM_KEY: &str = "rev_sk_sandbox_0123456789abcdef";
 
 #[derive(Debug)]
 pub struct Sandbox {
@@ -76,21 +73,14 @@ pub fn sandbox(asked: Sandbox) -> Result<(), String> {
 }
 
 fn greet(address: SocketAddr, providers: bool) -> io::Result<()> {
+    let url = format!("http://{address}");
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "Copy this into the shell where your program runs:\n")?;
-    if providers {
-        writeln!(stdout, "export ANTHROPIC_BASE_URL=http://{address} ANTHROPIC_API_KEY={ANTHROPIC_KEY}")?;
-        writeln!(
-            stdout,
-            "export AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://{address} AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
-        )?;
+    for line in environment(&url, providers) {
+        writeln!(stdout, "{line}")?;
     }
-    writeln!(
-        stdout,
-        "export REVENIUM_METERING_BASE_URL=http://{address} REVENIUM_METERING_API_KEY={REVENIUM_KEY} REVENIUM_TEAM_ID=sandbox"
-    )?;
     let whose = if providers { "" } else { "; calls go to the real provider, with your own key" };
-    writeln!(stdout, "\nWhat is metered: http://{address}/{whose}")?;
+    writeln!(stdout, "\nWhat is metered: {url}/{whose}")?;
     stdout.flush()
 }
 

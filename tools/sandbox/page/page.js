@@ -126,6 +126,7 @@ function begin() {
   const source = make('a', { href: prices.source, target: '_blank', rel: 'noreferrer noopener' }, 'price list');
   $('prices').append('Costs are estimates from Anthropic’s ', source, ` of ${prices.as_of}. Left out: ${prices.left_out}. `);
   if (about.place) $('prices').append(about.place);
+  $('environment').textContent = (about.environment ?? []).join('\n').replaceAll('{url}', location.origin);
   $('clear').hidden = $('budgets').hidden = $('jobs').hidden = watching;
   $('state-filter').hidden = !watching;
 

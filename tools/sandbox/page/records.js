@@ -15,6 +15,7 @@ function drawList(rows, watching) {
   keep($('list').tBodies[0], wanted, columns);
   $('empty').hidden = rows.length > 0;
   $('empty').textContent = store.rows.length > 0 ? 'No record fits the filters.' : 'Nothing was metered so far.';
+  $('start').hidden = watching || store.rows.length > 0;
   const range = rows.length > PAGE ? `, ${count(list.page * PAGE + 1)} to ${count(rows.length - Math.max(0, end - PAGE))} shown` : '';
   const all = store.rows.length === rows.length ? '' : ` of ${count(store.rows.length)}`;
   $('count').textContent = `${count(rows.length)}${all}${range}`;

@@ -1,11 +1,14 @@
-//! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium's collector on loopback, so that programs can be shown and
-//! tested without keys, network or cost. By default it echoes; a test plans everything else.
+//! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium on loopback, so that programs can be shown and
+//! tested without keys, network or cost. By default it echoes; a test plans everything else. A page shows what is metered.
 //!
 //! # Services
 //!
 //! - `POST .../v1/messages`: Anthropic. Any prefix; `"stream": true` for SSE; `tool_choice` of type `tool` or `any` is obeyed.
 //! - `POST /model/{id}/invoke` and `/invoke-with-response-stream`: Bedrock, for Claude's ids. Signed or with an API key.
 //! - `POST .../meter/v2/ai/completions`: the collector, with Idempotency-Key.
+//! - `.../meter/v2/tool/events`, `.../profitstream/v2/api/...`, `.../v2/api/ai/enforcement-rules/...`: the rest of Revenium, the
+//!   service `platform`; its answers can be set by operation, see `src/platform/mod.rs`.
+//! - `GET /`: the page, which reads `GET /sandbox/live`, a stream of server-sent events.
 //!
 //! # Answers
 //!
@@ -40,7 +43,8 @@
 //! # Looking inside
 //!
 //! - `GET /sandbox/records` (or `/records`), `DELETE` (forgets the keys too): `body`, `headers`, `idempotency_key`, `repeats`, `received_at_ms`
-//! - `GET /sandbox/requests[?service=collector]`, `DELETE`: the last 10,000: `service`, `method`, `path`, `query`, `headers`, `body`, `raw`
+//! - `GET /sandbox/tool-events`: `body`, `idempotency_key`, `received_at_ms`; forgotten with the records, as are the jobs
+//! - `GET /sandbox/requests[?service=collector]`, `DELETE`: the last 10,000, without a choice those that went to a provider: `service`, `method`, `path`, `query`, `headers`, `body`, `raw`
 //! - `GET /sandbox/stats`: counters
 //! - `GET /sandbox/wait?records=N&timeout_ms=M`: when each counter named is at least that high, else 408 (10 s by default)
 //! - `GET /sandbox/table`: the records as text, by middleware
@@ -53,6 +57,7 @@ mod anthropic;
 mod bedrock;
 mod collector;
 mod control;
+mod environment;
 mod feed;
 mod http;
 mod message;
@@ -75,6 +80,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub use crate::environment::environment;
 pub use crate::feed::Feed;
 pub use crate::options::Options;
 pub use crate::prices::estimate;

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
 
+use crate::environment::environment;
 use crate::http::{After, Connection, ReadError, Request};
 use crate::platform::Platform;
 use crate::reply::{Body, Reply};
@@ -43,7 +44,8 @@ struct Server {
 }
 
 pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) {
-    let about = json!({"mode": "sandbox", "providers": sandbox.providers, "version": env!("CARGO_PKG_VERSION")});
+    // Where it listens the page knows itself.
+    let about = json!({"mode": "sandbox", "environment": environment("{url}", sandbox.providers)});
     let page = view::router(sandbox.feed.clone(), about, "", platform::settings(&sandbox));
     let server = Arc::new(Server { platform: Platform::new(&sandbox), page, sandbox });
     loop {

@@ -30,7 +30,9 @@ const SCRIPTS: &[&str] = &[
 const FIELDS: &str = include_str!("../page/fields.json");
 
 static STYLE: LazyLock<String> = LazyLock::new(|| STYLES.join("\n"));
-static SCRIPT: LazyLock<String> = LazyLock::new(|| SCRIPTS.join("\n"));
+/// uPlot's licence goes where uPlot goes.
+const UPLOT_LICENCE: &str = include_str!("../page/uplot/LICENSE");
+static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("/*!\n{UPLOT_LICENCE}*/\n{}", SCRIPTS.join("\n")));
 
 /// The page, its stream, and what else it may ask for, all under `path`. `about` is what the page is told of its server:
 /// its `mode` and whatever else it shows.
