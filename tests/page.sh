@@ -29,6 +29,6 @@ if [ "$status" -ne 0 ] || [ -n "${VERBOSE:-}" ]; then
 else
     grep -E '^# measured: |^ℹ measured: ' "$log" || true
     grep -E '^(#|ℹ) (tests|pass|fail|duration_ms) ' "$log" | sed 's/^/page: /'
-    if [ -n "${REVENIUM_BLESS:-}" ]; then cp "$root"/out/page/sandbox-*.png "$root/docs/"; fi
 fi
+if [ "$status" -eq 0 ] && [ -n "${REVENIUM_BLESS:-}" ]; then cp "$root"/out/page/sandbox-*.png "$root/docs/"; fi
 exit "$status"

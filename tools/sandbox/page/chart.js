@@ -102,7 +102,11 @@ function plotOf(names, metric, theme, data) {
     height: 240,
     series: [{ label: 'time' }, ...series],
     axes: [axis, { ...axis, size: 78, values: (_, ticks) => ticks.map(show) }],
-    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] } },
+    // A single point stands in the middle of a minute.
+    scales: {
+      x: { range: (_, from, to) => (from === to ? [from - 30, to + 30] : [from, to]) },
+      y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] },
+    },
   };
   $('chart').replaceChildren();
   return new uPlot(options, data, $('chart'));
