@@ -27,7 +27,7 @@ build: needs ## the library and the sandbox, for development
 
 examples: $(C_EXAMPLES) ## the example programs, into out/examples
 
-demo: examples ## run the examples against the sandbox and show what was metered
+demo: examples ## run the examples against the sandbox, show what was metered, and picture its page in out/demo.png
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 
 test: needs check build examples ## everything
@@ -35,6 +35,7 @@ test: needs check build examples ## everything
 	tests/c/run.sh
 	tests/spool.sh
 	tests/bedrock.sh
+	tests/page.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \

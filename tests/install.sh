@@ -44,6 +44,9 @@ readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || f
 "$prefix/bin/revenium" status >"$scratch/output" || fail "revenium status failed"
 grep -q "librevenium $version" "$scratch/output" || fail "revenium status does not tell its version"
 
+"$prefix/bin/revenium" sandbox --port 0 --seconds 0 >"$scratch/output" || fail "revenium sandbox failed"
+grep -q '^export REVENIUM_METERING_BASE_URL=http://127' "$scratch/output" || fail "revenium sandbox tells no environment"
+
 export PKG_CONFIG_PATH="$lib/pkgconfig"
 # shellcheck disable=SC2046 # the flags are words
 cc -o "$scratch/shared" "$example" $(pkg-config --cflags --libs revenium) -Wl,-rpath,"$lib"

@@ -1,23 +1,14 @@
-//! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium's collector on loopback, so that programs can be shown and
-//! tested without keys, network or cost. By default it echoes; a test plans everything else.
-//!
-//! # Command line
-//!
-//! ```text
-//! sandbox [--port N] [--bind IP] [--port-file PATH] [--quiet] [--no-requests] [--threads N]
-//!         [--fail SERVICE:ANSWER]... [--until-stdin-closes] [--seconds N]
-//! ```
-//!
-//! The first line on stdout is `sandbox: http://127.0.0.1:PORT`, then one line for each new record unless `--quiet`.
-//! `--no-requests` doesn't keep requests (for benchmarks). `--fail collector:status=503` answers every request to that
-//! service (`anthropic`, `bedrock`, `collector`) that way unless the request or a plan says otherwise. It ends on SIGTERM and
-//! SIGINT, when stdin closes if asked to, or after so many seconds.
+//! The sandbox plays Anthropic's Messages API, AWS Bedrock and Revenium on loopback, so that programs can be shown and
+//! tested without keys, network or cost. By default it echoes; a test plans everything else. A page shows what is metered.
 //!
 //! # Services
 //!
 //! - `POST .../v1/messages`: Anthropic. Any prefix; `"stream": true` for SSE; `tool_choice` of type `tool` or `any` is obeyed.
 //! - `POST /model/{id}/invoke` and `/invoke-with-response-stream`: Bedrock, for Claude's ids. Signed or with an API key.
 //! - `POST .../meter/v2/ai/completions`: the collector, with Idempotency-Key.
+//! - `.../meter/v2/tool/events`, `.../profitstream/v2/api/...`, `.../v2/api/ai/enforcement-rules/...`: the rest of Revenium, the
+//!   service `platform`; its answers can be set by operation, see `src/platform/mod.rs`.
+//! - `GET /`: the page, which reads `GET /sandbox/live`, a stream of server-sent events.
 //!
 //! # Answers
 //!
@@ -52,7 +43,8 @@
 //! # Looking inside
 //!
 //! - `GET /sandbox/records` (or `/records`), `DELETE` (forgets the keys too): `body`, `headers`, `idempotency_key`, `repeats`, `received_at_ms`
-//! - `GET /sandbox/requests[?service=collector]`, `DELETE`: the last 10,000: `service`, `method`, `path`, `query`, `headers`, `body`, `raw`
+//! - `GET /sandbox/tool-events`: `body`, `idempotency_key`, `received_at_ms`; forgotten with the records, as are the jobs
+//! - `GET /sandbox/requests[?service=collector]`, `DELETE`: the last 10,000, without a choice those that went to a provider: `service`, `method`, `path`, `query`, `headers`, `body`, `raw`
 //! - `GET /sandbox/stats`: counters
 //! - `GET /sandbox/wait?records=N&timeout_ms=M`: when each counter named is at least that high, else 408 (10 s by default)
 //! - `GET /sandbox/table`: the records as text, by middleware
@@ -65,49 +57,39 @@ mod anthropic;
 mod bedrock;
 mod collector;
 mod control;
+mod environment;
+mod feed;
 mod http;
 mod message;
 mod options;
+mod platform;
+mod prices;
 mod print;
 mod reply;
 mod server;
 mod state;
 mod table;
+mod view;
 
-use std::io::{Read, Write};
-use std::path::Path;
-use std::process::ExitCode;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::options::Options;
+pub use crate::environment::environment;
+pub use crate::feed::Feed;
+pub use crate::options::Options;
+pub use crate::prices::estimate;
 use crate::print::Printer;
 use crate::state::Sandbox;
 
-fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("sandbox: {problem}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sandbox: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(options: Options) -> std::io::Result<()> {
+/// Serves until a signal, or until what the options say. `listening` is called once, with the address.
+pub fn run(options: Options, listening: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
     // Ten thousand streams need as many descriptors; the usual limit is 1024. Where it can't be raised, fewer fit.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -120,17 +102,17 @@ fn run(options: Options) -> std::io::Result<()> {
     let printed = runtime.block_on(async {
         let told = told_to_end()?;
         let listener = server::listen(options.address)?;
-        announce(&listener, options.port_file.as_deref())?;
+        listening(listener.local_addr()?)?;
         let (printer, printed) = Printer::new();
         let printer = if options.quiet { None } else { Some(printer) };
-        let sandbox = Arc::new(Sandbox::new(options.keep_requests, options.fail, printer));
+        let sandbox = Arc::new(Sandbox::new(options.providers, options.keep_requests, options.fail, printer));
         tokio::select! {
             () = server::serve(listener, sandbox) => {},
             _ = told => {},
             () = stdin_closed(options.until_stdin_closes) => {},
             () = after(options.seconds) => {},
         }
-        Ok::<_, std::io::Error>(printed)
+        Ok::<_, io::Error>(printed)
     })?;
     // The connections hold the printer.
     drop(runtime);
@@ -138,18 +120,31 @@ fn run(options: Options) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Says where the server listens, only when it does.
-fn announce(listener: &TcpListener, port_file: Option<&Path>) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "sandbox: http://{address}")?;
-    stdout.flush()?;
-    let Some(path) = port_file else { return Ok(()) };
-    // Renamed into place, so that nobody reads half a number.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    std::fs::write(&temporary, format!("{}\n", address.port()))?;
-    std::fs::rename(&temporary, path)
+/// A page of somebody else's feed.
+pub struct View {
+    pub address: SocketAddr,
+    /// Before the page's own paths: empty, or `/` and a secret.
+    pub path: String,
+    /// What the page is told: its `mode`, and where the records come from as `place`.
+    pub about: serde_json::Value,
+    pub seconds: Option<u64>,
+}
+
+/// Serves the page until a signal, or for so many seconds. `listening` is called once, with the page's address.
+pub fn view(view: View, feed: Arc<Feed>, listening: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let told = told_to_end()?;
+        let listener = server::listen(view.address)?;
+        let url = format!("http://{}{}/", listener.local_addr()?, view.path);
+        let router = view::router(feed, view.about, &view.path, axum::Router::new());
+        listening(&url)?;
+        tokio::select! {
+            served = axum::serve(listener, router) => served,
+            _ = told => Ok(()),
+            () = after(view.seconds) => Ok(()),
+        }
+    })
 }
 
 /// Ends with the first signal. Not tokio's: what this crate asks of tokio, the library built beside it has too, and
@@ -171,7 +166,7 @@ async fn stdin_closed(asked: bool) {
     let (closed, wait) = oneshot::channel::<()>();
     // A thread of its own: a blocking read can't be taken back, and would hold up the runtime's end.
     std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
+        let mut stdin = io::stdin().lock();
         while stdin.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
         drop(closed);
     });

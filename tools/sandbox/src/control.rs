@@ -22,19 +22,26 @@ pub async fn reply(sandbox: &Sandbox, request: &Request) -> Reply {
         ("GET", "/records" | "/sandbox/records") => list(sandbox.ledger.all().iter().map(|record| record_json(record))),
         ("DELETE", "/records" | "/sandbox/records") => {
             sandbox.ledger.clear();
+            sandbox.platform.forget();
+            sandbox.feed.clear();
             Reply::empty(204)
+        }
+        ("GET", "/sandbox/tool-events") => {
+            Reply::json(200, Value::from(sandbox.platform.tool_events.all()).to_string())
         }
         ("GET", "/sandbox/table") => Reply::text(200, table::table(&sandbox.ledger.all())),
         ("GET", "/sandbox/requests") => {
             let service = request.query_value("service");
             // Without a choice, what went to the providers.
-            let chosen = |kept: &Kept| service.map_or(kept.service != crate::collector::SERVICE, |s| s == kept.service);
+            let to_revenium = |service: &str| [crate::collector::SERVICE, crate::platform::SERVICE].contains(&service);
+            let chosen = |kept: &Kept| service.map_or(!to_revenium(kept.service), |s| s == kept.service);
             list(sandbox.requests.all().iter().filter(|kept| chosen(kept)).map(request_json))
         }
         ("DELETE", "/sandbox/requests") => {
             sandbox.requests.clear();
             sandbox.stats.requests.store(0, Relaxed);
             sandbox.stats.collector_requests.store(0, Relaxed);
+            sandbox.stats.platform_requests.store(0, Relaxed);
             Reply::empty(204)
         }
         ("POST", "/sandbox/plan") => match plan(sandbox, &request.body) {

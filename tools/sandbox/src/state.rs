@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::answer::Answer;
+use crate::feed::Feed;
 use crate::http::Request;
+use crate::platform;
 use crate::print::Printer;
 
 /// How many requests are kept, the newest.
@@ -22,6 +24,12 @@ pub struct Sandbox {
     pub plans: Plans,
     pub ledger: Ledger,
     pub requests: Requests,
+    /// Revenium beside its collector.
+    pub platform: platform::Kept,
+    /// What the page shows.
+    pub feed: Arc<Feed>,
+    /// Whether Anthropic and Bedrock are played.
+    pub providers: bool,
     /// `--fail`: service and answer.
     pub fail: Vec<(String, Arc<Answer>)>,
     /// `None` with `--quiet`.
@@ -30,12 +38,20 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub fn new(keep_requests: bool, fail: Vec<(String, Arc<Answer>)>, printer: Option<Printer>) -> Self {
+    pub fn new(
+        providers: bool,
+        keep_requests: bool,
+        fail: Vec<(String, Arc<Answer>)>,
+        printer: Option<Printer>,
+    ) -> Self {
         Self {
             stats: Stats::default(),
             plans: Plans::default(),
             ledger: Ledger::default(),
             requests: Requests { keep: keep_requests, kept: Mutex::default() },
+            platform: platform::Kept::default(),
+            feed: Arc::default(),
+            providers,
             fail,
             printer,
             ids: AtomicU64::new(1),
@@ -51,7 +67,7 @@ impl Sandbox {
     }
 
     /// The counters in the order they are shown.
-    pub fn counters(&self) -> [(&'static str, u64); 8] {
+    pub fn counters(&self) -> [(&'static str, u64); 10] {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         [
             ("requests", count(&self.stats.requests)),
@@ -62,6 +78,8 @@ impl Sandbox {
             ("open_connections", count(&self.stats.open_connections)),
             ("streams_open", count(&self.stats.streams_open)),
             ("client_disconnects", count(&self.stats.client_disconnects)),
+            ("platform_requests", count(&self.stats.platform_requests)),
+            ("tool_events", self.platform.tool_events.len() as u64),
         ]
     }
 }
@@ -71,6 +89,7 @@ pub struct Stats {
     /// To a provider.
     pub requests: AtomicU64,
     pub collector_requests: AtomicU64,
+    pub platform_requests: AtomicU64,
     pub connections: AtomicU64,
     pub open_connections: AtomicU64,
     pub streams_open: AtomicU64,
@@ -172,6 +191,8 @@ pub struct Record {
     pub request: Arc<Request>,
     pub idempotency_key: String,
     pub received_at_ms: u64,
+    /// Estimated, in USD; `None` where the model has no known price.
+    pub cost: Option<f64>,
     /// The 201's body, replayed to repeats.
     pub answer: Bytes,
     pub repeats: AtomicU64,

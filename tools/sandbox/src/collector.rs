@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::answer::Answer;
+use crate::feed::Item;
 use crate::http::Request;
+use crate::prices;
 use crate::reply::Reply;
 use crate::state::{Entered, Record, Sandbox, now_ms, rfc3339_in};
 use crate::table;
@@ -32,7 +34,8 @@ pub fn serves(path: &str) -> bool {
 /// A planned answer outside 2xx turns the record away. With any other the record is taken in first, so that a test can
 /// lose or delay the answer to a record that was stored.
 pub fn reply(sandbox: &Sandbox, request: &Arc<Request>, planned: Option<Arc<Answer>>) -> Reply {
-    let answer = planned.or_else(|| sandbox.failing(SERVICE)).unwrap_or_default();
+    let set = || sandbox.platform.answers.next("completions.create");
+    let answer = planned.or_else(set).or_else(|| sandbox.failing(SERVICE)).unwrap_or_default();
     let silent = matches!(answer.body, Some(crate::reply::Body::Silent));
     let mut reply = if silent || !(200..300).contains(&answer.status.unwrap_or(200)) {
         answer.complete(|status| error_body("planned", &format!("Status {status}, planned by the sandbox")))
@@ -95,6 +98,7 @@ fn store(sandbox: &Sandbox, request: &Arc<Request>) -> Result<Arc<Record>, Refus
         idempotency_key: key.to_owned(),
         received_at_ms: now_ms(),
         answer: resource(sandbox.next_id()).into(),
+        cost: prices::estimate(&body),
         repeats: AtomicU64::new(0),
     });
     match sandbox.ledger.enter(account, &record) {
@@ -102,6 +106,8 @@ fn store(sandbox: &Sandbox, request: &Arc<Request>) -> Result<Arc<Record>, Refus
             if let Some(printer) = &sandbox.printer {
                 printer.line(table::line(number, &body));
             }
+            sandbox.platform.metered(&body, record.cost);
+            sandbox.feed.add(Item::Record(number, record.clone()));
             Ok(record)
         }
         Entered::Repeat(first) => Ok(first),
@@ -112,7 +118,7 @@ fn store(sandbox: &Sandbox, request: &Arc<Request>) -> Result<Arc<Record>, Refus
     }
 }
 
-fn valid_key(key: &str) -> bool {
+pub fn valid_key(key: &str) -> bool {
     (1..=255).contains(&key.len()) && key.bytes().all(|b| (b'!'..=b'~').contains(&b))
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -197,6 +198,45 @@ impl Connection {
             self.input.reserve(4096);
         }
         Ok(self.stream.read_buf(&mut self.input).await? > 0)
+    }
+
+    /// Writes a response as it comes, for as long as the client is there. An error means that it left, or sent
+    /// something in between.
+    pub async fn write_response(&mut self, response: axum::response::Response) -> io::Result<After> {
+        let (parts, mut body) = response.into_parts();
+        let mut reply = Reply::empty(parts.status.as_u16());
+        for (name, value) in parts.headers.iter().filter(|(name, _)| *name != "content-length") {
+            reply.set_header(name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned());
+        }
+        let has_body = parts.status != 204;
+        let mut out = Vec::with_capacity(1024);
+        head(&mut out, &reply, !self.keep_alive, if has_body { Framing::Chunked } else { Framing::None });
+        self.flush(&mut out).await?;
+        if has_body {
+            self.write_frames(&mut body).await?;
+        }
+        if self.keep_alive {
+            return Ok(After::KeepAlive);
+        }
+        self.stream.shutdown().await?;
+        Ok(After::Close)
+    }
+
+    async fn write_frames(&mut self, body: &mut axum::body::Body) -> io::Result<()> {
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                more = self.read_more() => match more? {
+                    true => continue,
+                    false => return Err(closed()),
+                },
+            };
+            let Some(frame) = frame else { return self.stream.write_all(b"0\r\n\r\n").await };
+            let data = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+            if !data.is_empty() {
+                self.stream.write_all(&chunk(&data)).await?;
+            }
+        }
     }
 
     /// Writes the reply as it was planned. An error means that the client left before the end.
