@@ -647,6 +647,8 @@ int32_t revenium_call_pause(revenium_call call);
  * was not paused, or has ended.
  */
 int32_t revenium_call_resume(revenium_call call);
+
+/**
  * Meter a call that this library did not make: one of any HTTP client, a
  * gateway, Google Vertex AI, Microsoft Foundry, AWS Bedrock, or one answer of a
  * Message Batch. Each record is one billable transaction at Revenium: record a
