@@ -40,12 +40,13 @@ tests() { # NAME ARGUMENTS...: pytest in that environment
     [ "$status" -eq 0 ]
 }
 
-environment sdk-2 "$PYTHON" anthropic==2.14.0
-environment sdk-1 "$PYTHON" anthropic==1.17.0
+# boto3 and google-auth: what the SDK signs with for other services.
+environment sdk-2 "$PYTHON" anthropic==2.14.0 cffi boto3==1.44.8 google-auth==2.63.0
+environment sdk-1 "$PYTHON" anthropic==1.17.0 boto3==1.44.8 google-auth==2.63.0
 tests sdk-2 -s -k 'not load' "$@"
 tests sdk-2 -s -k load "$@"
 # What differs with the SDK, once more with the other one.
-tests sdk-1 -k 'sdk or compat' "$@"
+tests sdk-1 -k 'sdk or compat or watched' "$@"
 # The oldest Python, where there is one, and the last line of the SDK that runs on it.
 for oldest in python3.9 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python3.9; do
     "$oldest" -V >/dev/null 2>&1 || continue

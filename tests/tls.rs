@@ -159,14 +159,39 @@ fn a_certificate_of_ssl_cert_file_is_trusted_and_others_are_not() {
     let trust = trust.to_str().unwrap().to_owned();
     assert_eq!(in_child(&[("ANTHROPIC_BASE_URL", &url), ("SSL_CERT_FILE", &trust)]).trim(), "0 over TLS");
     let refused = in_child(&[("ANTHROPIC_BASE_URL", &url)]);
-    assert!(refused.starts_with("-20 ") && refused.contains("certificate"), "{refused}");
+    assert!(refused.starts_with("-20 ") && refused.contains("its certificate is"), "{refused}");
     // Who names roots means no others.
     let refused = in_child(&[("ANTHROPIC_BASE_URL", &url), ("SSL_CERT_FILE", "/no/such/roots.pem")]);
     assert!(refused.contains("SSL_CERT_FILE") && refused.contains("/no/such/roots.pem"), "{refused}");
     let elsewhere = url.replace("localhost", "127.0.0.1");
     let refused = in_child(&[("ANTHROPIC_BASE_URL", &elsewhere), ("SSL_CERT_FILE", &trust)]);
-    assert!(refused.starts_with("-20 "), "{refused}");
+    assert!(refused.starts_with("-20 ") && refused.contains("its certificate is for another name"), "{refused}");
     std::fs::remove_file(trust).unwrap();
+}
+
+#[test]
+fn a_server_for_plain_http_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+            // Closed only after the client, so that it reads what was said.
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+    });
+    let refused = in_child(&[("ANTHROPIC_BASE_URL", &url)]);
+    assert!(refused.starts_with("-20 ") && refused.contains("what it sends is not TLS"), "{refused}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_read_refuses_the_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let refused = in_child(&[("ANTHROPIC_BASE_URL", &url), ("HTTPS_PROXY", "htp://127.0.0.1:1")]);
+    assert!(refused.starts_with("-6 ") && refused.contains("HTTPS_PROXY"), "{refused}");
+    assert!(listener.accept().is_err(), "something was sent");
 }
 
 #[test]

@@ -23,8 +23,10 @@ const sdkRetries = 2
 // HTTPClient is for Anthropic's own SDK: anthropic.NewClient(option.WithHTTPClient(revenium.HTTPClient())).
 //
 // Requests to POST .../v1/messages go through librevenium, which meters them: to the URL and with the headers that the
-// SDK chose, its credential among them. All other requests go through [http.DefaultTransport], untouched. Metadata comes
-// from the request's context and from the member usage_metadata of its body.
+// SDK chose, its credential among them. All other requests go through [http.DefaultTransport], untouched. Those among them
+// that go to Claude in AWS Bedrock, Google Vertex AI or Microsoft Foundry are metered by what passes, and so are the results
+// of Message Batches as they are read. Metadata comes from the request's context and from the member usage_metadata of its
+// body; a request that is signed for AWS must not have one, it would reach AWS.
 //
 // The SDK goes on to retry. A failure after which it tries again leaves no record, the last one does; see [MaxRetries].
 func HTTPClient(options ...HTTPOption) *http.Client {
@@ -48,6 +50,12 @@ type transport struct {
 }
 
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if w := watchedBy(request); w != nil {
+		return t.watch(request, w)
+	}
+	if batch := batchOf(request); batch != "" {
+		return results(request, batch)
+	}
 	if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, messagesPath) || isSigned(request) || request.Body == nil {
 		return http.DefaultTransport.RoundTrip(request)
 	}

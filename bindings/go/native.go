@@ -127,6 +127,31 @@ func nativePause(call handle) { C.revenium_call_pause(C.revenium_call(call)) }
 
 func nativeResume(call handle) { C.revenium_call_resume(C.revenium_call(call)) }
 
+// nativeRecord gives what the library has to tell of the record.
+func nativeRecord(record []byte, scope handle) ([]byte, error) {
+	var detail C.revenium_result
+	code := C.revenium_record(chars(record), C.size_t(len(record)), C.revenium_scope(scope), &detail)
+	if err := failed(code, handle(detail)); err != nil {
+		return nil, err
+	}
+	defer nativeRelease(handle(detail))
+	return nativeResult(handle(detail), codeOK).info, nil
+}
+
+func nativeTapNew(request []byte, scope handle) (handle, error) {
+	var tap C.revenium_tap
+	code := C.revenium_tap_new(chars(request), C.size_t(len(request)), C.revenium_scope(scope), &tap)
+	return made(code, handle(tap))
+}
+
+func nativeTapWrite(tap handle, p []byte) {
+	C.revenium_tap_write(C.revenium_tap(tap), unsafe.Pointer(unsafe.SliceData(p)), C.size_t(len(p)))
+}
+
+func nativeTapEnd(tap handle, ending []byte) {
+	C.revenium_tap_end(C.revenium_tap(tap), chars(ending), C.size_t(len(ending)))
+}
+
 func nativeQueueNew() (handle, error) {
 	var out C.revenium_queue
 	code := C.revenium_queue_new(&out)

@@ -378,6 +378,11 @@ typedef void (*revenium_done_fn)(void *user, revenium_result result);
 typedef revenium_handle revenium_queue;
 
 /**
+ * A call of something else that is being watched.
+ */
+typedef revenium_handle revenium_tap;
+
+/**
  * Token counts; -1 where the provider did not say.
  */
 typedef struct revenium_usage {
@@ -569,8 +574,9 @@ int32_t revenium_scope_pop(revenium_scope scope);
  * callback or frame comes for them.
  *
  * Send a message and wait for the reply. Waits. With "stream": true in the
- * request it is streamed underneath, which long replies need; the result is
- * the same.
+ * request, or by itself where `max_tokens` allows a reply of more than ten
+ * minutes and the call has no "timeout_ms", it is streamed underneath, so that no
+ * proxy's time runs out; the result is the same.
  * result: receives a handle with the reply, or with the reason of an error;
  *   yours to release in both cases. Returns the same code that it holds.
  */
@@ -641,6 +647,68 @@ int32_t revenium_call_pause(revenium_call call);
  * was not paused, or has ended.
  */
 int32_t revenium_call_resume(revenium_call call);
+ * Meter a call that this library did not make: one of any HTTP client, a
+ * gateway, Google Vertex AI, Microsoft Foundry, AWS Bedrock, or one answer of a
+ * Message Batch. Each record is one billable transaction at Revenium: record a
+ * call once, and never one that this library made.
+ *
+ * record: a JSON object.
+ *   "request": the request's body; its "usage_metadata" and "revenium" count
+ *     as they do in a call of this library. May be absent.
+ *   "response": the message, or the body of the error; or "events": the text
+ *     of its stream (server-sent events); or "error": {"status", "type"}, the
+ *     type being the provider's, or "timeout", "connection" or "cancelled".
+ *   "provider": "anthropic", "bedrock", "vertex" or "foundry". Else the
+ *     request's "anthropic_version" tells, else it is Anthropic.
+ *   "model": what was called where the request does not say it, as the id in a
+ *     URL of Bedrock or Vertex AI. "region": likewise.
+ *   "streamed": true or false. "started_at": RFC 3339, or milliseconds since
+ *     1970. "duration_ms", "time_to_first_token_ms", "attempts": numbers.
+ *   "usage_metadata": over the scope's and the request's.
+ *   "batch": true for an answer of a Message Batch, with "batch_id" and the
+ *     members of a line of its results ("custom_id", "result"). Such an answer
+ *     is recorded once, however often the results are read: what was recorded
+ *     is remembered for 30 days, beside the spool. Requests that were cancelled
+ *     or expired used nothing and leave no record.
+ *   An unknown member is REVENIUM_E_ARGUMENT.
+ * detail: may be NULL. On success a result whose info tells "metered" and
+ *   "transaction_id", and whose usage is the reply's.
+ * Never waits for the network: the record is on disk when this returns.
+ */
+int32_t revenium_record(const char *record, size_t record_len, revenium_scope scope, revenium_result *detail);
+
+/**
+ * Begin to watch a call that something else is making now. Its reply goes
+ * through revenium_tap_write() as its bytes come, and the record is made when
+ * it ends.
+ *
+ * request: the request's body; or, with a member "request" that holds it, the
+ *   object of revenium_record() without what came of the call: "provider",
+ *   "model", "region", "streamed", "usage_metadata".
+ * tap: receives a handle to release; or, on an error, a result with its reason.
+ * Never waits. One tap may be used by any thread, by one at a time.
+ */
+int32_t revenium_tap_new(const char *request, size_t request_len, revenium_scope scope, revenium_tap *tap);
+
+/**
+ * More bytes of the reply's body, without its content coding (gzip, say): one
+ * JSON document, server-sent events or an AWS event stream, cut anywhere. What
+ * cannot be read shows in the record and is no error here. Never waits.
+ */
+int32_t revenium_tap_write(revenium_tap tap, const void *bytes, size_t len);
+
+/**
+ * The call is over, and leaves its record. Once: a second time is REVENIUM_OK
+ * and changes nothing.
+ *
+ * ending: NULL when the reply came as the provider sent it. Else a JSON object
+ *   {"status", "error"}: the HTTP status of a reply that was no success; what
+ *   broke the call, as the "type" in revenium_record().
+ * A tap that is released, or alive at revenium_shutdown(), without this is a
+ * call that was cancelled, with what was used until then. Never waits for the
+ * network.
+ */
+int32_t revenium_tap_end(revenium_tap tap, const char *ending, size_t ending_len);
 
 /**
  * Make a queue.
@@ -704,7 +772,10 @@ const char *revenium_result_json(revenium_result result, size_t *len);
 const char *revenium_result_text(revenium_result result, size_t *len);
 
 /**
- * One sentence for a person; "" on success. Never holds a key or a prompt.
+ * One sentence for a person; "" on success. Never holds a key. Of a request that
+ * the provider refused it quotes the provider's own message, at most 200
+ * characters, which can repeat a part of the request; the setting
+ * `quote_errors` turns that off.
  */
 const char *revenium_result_message(revenium_result result, size_t *len);
 
@@ -717,7 +788,9 @@ const char *revenium_result_request_id(revenium_result result, size_t *len);
  * JSON about the call rather than its content: code, http_status, request_id,
  * retry_after_ms, provider, fallback (why Bedrock did not answer), model,
  * stop_reason, transaction_id, duration_ms, time_to_first_token_ms, attempts,
- * metered, headers; what does not apply is left out. On a call that still runs:
+ * metered, headers, usage_estimated (true where a stream broke off and its
+ * record counts estimated_output_tokens, by the text that had come); what does
+ * not apply is left out. On a call that still runs:
  * what is known so far, from the provider's first answer on.
  */
 const char *revenium_result_info(revenium_result result, size_t *len);

@@ -8,6 +8,7 @@ const { withUsageMetadata, meter } = require('./lib/scopes.cjs');
 const { Stream } = require('./lib/stream.cjs');
 const { MessageStream } = require('./lib/message-stream.cjs');
 const { createFetch, fetch } = require('./lib/fetch.cjs');
+const { record, recordBatchResult, Tap } = require('./lib/observed.cjs');
 const { native } = require('./lib/native.cjs');
 const library = require('./lib/status.cjs');
 
@@ -20,6 +21,9 @@ module.exports = Object.assign(Anthropic, {
   fetch,
   withUsageMetadata,
   meter,
+  record,
+  recordBatchResult,
+  Tap,
   /** The loaded library's version. */
   version: native.version(),
   abiVersion: native.abi_version(),

@@ -213,9 +213,11 @@ export function meter<R>(fn: () => R): R;
 export function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
 /**
- * A `fetch` for an official client whose `maxRetries` is not the SDK's default of 2: only the attempt after which the
- * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try. `passThrough`: every
- * request goes to the global fetch, unmetered, as tests want it that intercept requests there.
+ * A `fetch` for a client that tries again `maxRetries` times, be it the official SDK with another number than its default
+ * of 2, or a framework with retries of its own (LangChain.js, Vercel's AI SDK): only the attempt after which it gives up
+ * leaves a record of a failure, and no client says how often it will try. Without `maxRetries`, the SDK's default holds for
+ * the SDK, and each failed attempt of a framework is a record with its `retryNumber`.
+ * `passThrough`: every request goes to the global fetch, unmetered, as tests want it that intercept requests there.
  */
 export function createFetch(options?: { maxRetries?: number; passThrough?: boolean }): typeof fetch;
 
@@ -352,3 +354,60 @@ export class RateLimitError extends APIError {}
 export class InternalServerError extends APIError {}
 /** 529 */
 export class OverloadedError extends InternalServerError {}
+
+/** A call that this library did not make. All may be left out, but for what came of it. */
+export interface CallRecord {
+  /** The request's body. Its members `usage_metadata` and `revenium` count as in a call of this library. */
+  request?: unknown;
+  /** The message, or the body of an error. */
+  response?: unknown;
+  /** The text of a stream, instead of a response. */
+  events?: string;
+  error?: CallFailure;
+  provider?: 'anthropic' | 'bedrock' | 'vertex' | 'foundry';
+  /** What was called where the request does not say it, such as the id in a URL of Bedrock or Vertex AI. */
+  model?: string;
+  region?: string;
+  streamed?: boolean;
+  /** A Date, or milliseconds since 1970. */
+  startedAt?: Date | number;
+  durationMs?: number;
+  timeToFirstTokenMs?: number;
+  attempts?: number;
+  usageMetadata?: UsageMetadata;
+}
+
+/** How a call failed: by an HTTP status, or by an error's type, 'timeout', 'connection' or 'cancelled'. */
+export interface CallFailure {
+  status?: number;
+  error?: string | { type?: string };
+  type?: string;
+}
+
+/** `metered` is false where metering is off, or where the call was recorded before. */
+export interface Recorded {
+  metered: boolean;
+  transactionId: string | undefined;
+}
+
+/**
+ * Meter a call that is over and that this library did not make. Each record is one billable transaction at Revenium. Never
+ * waits for the network.
+ */
+export function record(call: CallRecord): Recorded;
+
+/**
+ * Meter one line of a Message Batch's results, once, however often the results are read: what was recorded is remembered for
+ * 30 days. Requests that were cancelled or expired used nothing and leave no record.
+ */
+export function recordBatchResult(batchId: string, line: string | object): Recorded;
+
+/** A call that something else is making. One that is closed, or forgotten, before its end was cancelled. */
+export class Tap {
+  constructor(call: Omit<CallRecord, 'response' | 'events' | 'error'>);
+  /** More bytes of the reply's body, without its content coding. */
+  write(bytes: Uint8Array | string): void;
+  /** The reply is over: whole, or as `ending` says. The first of `end` and `close` counts. */
+  end(ending?: CallFailure | null): void;
+  close(): void;
+}

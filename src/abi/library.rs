@@ -183,6 +183,10 @@ pub extern "C" fn revenium_release(handle: revenium_handle) -> i32 {
             Object::Scope(_) | Object::Outcome(_) => {
                 registry.remove(handle).ok_or_else(|| registry.unknown(handle))?;
             }
+            Object::Tap(tap) => {
+                registry.remove(handle).ok_or_else(|| registry.unknown(handle))?;
+                tap.abandon();
+            }
         }
         Ok(Code::Ok)
     })

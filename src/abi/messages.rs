@@ -92,8 +92,9 @@ unsafe fn hand_over(
 /// callback or frame comes for them.
 ///
 /// Send a message and wait for the reply. Waits. With "stream": true in the
-/// request it is streamed underneath, which long replies need; the result is
-/// the same.
+/// request, or by itself where `max_tokens` allows a reply of more than ten
+/// minutes and the call has no "timeout_ms", it is streamed underneath, so that no
+/// proxy's time runs out; the result is the same.
 /// result: receives a handle with the reply, or with the reason of an error;
 ///   yours to release in both cases. Returns the same code that it holds.
 #[unsafe(no_mangle)]

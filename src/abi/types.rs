@@ -116,6 +116,8 @@ pub type revenium_scope = revenium_handle;
 pub type revenium_call = revenium_handle;
 /// Where events and results arrive.
 pub type revenium_queue = revenium_handle;
+/// A call of something else that is being watched.
+pub type revenium_tap = revenium_handle;
 
 /// One streamed event. Valid until the callback returns.
 #[repr(C)]

@@ -1,6 +1,7 @@
 //! One call from its start to its one result: attempts, deadlines, cancelling, and the record it leaves.
 
 mod attempt;
+pub mod observed;
 mod reply;
 mod silence;
 
@@ -15,9 +16,9 @@ use crate::completion::callbacks;
 use crate::completion::outcome::{Facts, Outcome, Text, info_json};
 use crate::completion::queue::Queue;
 use crate::completion::{Bell, Sink};
-use crate::delivery::{Expected, Pushing};
+use crate::delivery::Pushing;
 use crate::messages::request::Request;
-use crate::messages::{Reader, Summary};
+use crate::messages::{Reader, Summary, Written};
 use crate::meter::{self, End, Metadata, Times};
 use crate::provider::{Head, Prepared, Provider};
 use once_cell::sync::OnceCell;
@@ -158,9 +159,6 @@ pub struct Job {
     /// Environment, settings, scope and call, merged.
     pub metadata: Metadata,
     pub metered: bool,
-    /// Held so that delivery knows of the records to come.
-    #[allow(dead_code)]
-    pub expected: Option<Expected>,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }
@@ -298,11 +296,28 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
             None => Err(Error::new(Code::Internal, "A stream ended that never began.")),
         },
     });
+    let ended = ended.map(|(json, mut summary)| {
+        if let Some(summary) = &mut summary
+            && (summary.stop_reason.as_deref() == Some("refusal") || engine.ratios.wants(model_of(job, summary)))
+        {
+            summary.written = Written::of(&json);
+        }
+        (json, summary)
+    });
     let summary = match &ended {
         Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.has_facts()).map(|message| message.summary()),
     };
-    let (transaction_id, pushing) = record(engine, job, &progress, duration, summary, ended.as_ref().err());
+    let estimated_output = match (&ended, summary) {
+        (Err(_), Some(summary)) => engine.ratios.estimate(model_of(job, summary), summary),
+        (Ok(_), Some(summary)) => {
+            engine.ratios.learn(model_of(job, summary), summary);
+            None
+        }
+        (_, None) => None,
+    };
+    let used = Used { duration, summary, estimated_output };
+    let (transaction_id, pushing) = record(engine, job, &progress, &used, ended.as_ref().err());
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -314,14 +329,27 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         duration,
         first_token: progress.first_token,
         attempts: progress.attempts,
+        estimated_output,
     };
     let outcome = match (ended, message) {
         (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),
         (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
         (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
-        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),
+        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts, engine.settings.quote_errors),
     };
     (outcome, pushing)
+}
+
+/// What a call took.
+struct Used<'a> {
+    duration: Duration,
+    summary: Option<&'a Summary>,
+    estimated_output: Option<i64>,
+}
+
+/// The model that answers, by its own name where it said so.
+fn model_of<'a>(job: &'a Job, summary: &'a Summary) -> &'a str {
+    summary.model.as_deref().unwrap_or(&job.request.facts.model)
 }
 
 /// Hand the call's records to delivery. The main record's transaction id.
@@ -329,8 +357,7 @@ fn record(
     engine: &Engine,
     job: &Job,
     progress: &Progress,
-    duration: Duration,
-    summary: Option<&Summary>,
+    used: &Used<'_>,
     error: Option<&Error>,
 ) -> (Option<String>, Option<Pushing>) {
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
@@ -346,12 +373,14 @@ fn record(
         _ => None,
     };
     let records = meter::records(&meter::Call {
-        provider: progress.provider,
+        service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metadata,
         streamed: job.request.wants_stream,
-        times: Times { started: progress.started, first_token: progress.first_token, ended: duration },
-        summary,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: used.duration },
+        summary: used.summary,
+        estimated_output: used.estimated_output,
+        mark_unbilled_refusals: engine.settings.mark_unbilled_refusals,
         end: match error {
             None => End::Complete,
             Some(error) if error.code == Code::Cancelled => End::Cancelled,
@@ -359,6 +388,7 @@ fn record(
         },
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
+        batch: None,
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
     });

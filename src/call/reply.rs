@@ -106,7 +106,7 @@ pub(super) async fn whole(engine: &Engine, mut reply: Reply, start: &[u8]) -> Re
 
 /// The facts of a whole reply. One that came as events is put together, one that was damaged on its way is mended, in
 /// `body`.
-fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
+pub(super) fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
     let fault = match Summary::of(body) {
         Err(error) if error.code == Code::Stream => error,
         read => return read,

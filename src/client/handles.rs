@@ -1,12 +1,13 @@
 //! Number → thing. A number is given out once in the life of a process and of its forked children.
 
 use crate::call::Call;
+use crate::call::observed::tap::Tap;
 use crate::common::error::{Code, Error, Result};
 use crate::completion::outcome::Outcome;
 use crate::completion::queue::Queue;
 use crate::meter::scope::Scope;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,12 +21,13 @@ pub enum Object {
     Outcome(Arc<Outcome>),
     Call(Arc<Call>),
     Queue(Arc<Queue>),
+    Tap(Arc<Tap>),
 }
 
 pub struct Registry {
     /// Handles below were made by a parent process.
     floor: u64,
-    shards: [Mutex<HashMap<u64, Object>>; 16],
+    shards: [Mutex<BTreeMap<u64, Object>>; 16],
 }
 
 impl Default for Registry {
@@ -78,12 +80,29 @@ impl Registry {
         }
     }
 
+    pub fn tap(&self, number: u64) -> Result<Arc<Tap>> {
+        match self.get(number)? {
+            Object::Tap(tap) => Ok(tap),
+            _ => Err(wrong_kind("a tap")),
+        }
+    }
+
     pub fn queues(&self) -> Vec<Arc<Queue>> {
-        let queue_of = |object: &Object| match object {
+        self.all(|object| match object {
             Object::Queue(queue) => Some(queue.clone()),
             _ => None,
-        };
-        self.shards.iter().flat_map(|shard| shard.lock().values().filter_map(queue_of).collect::<Vec<_>>()).collect()
+        })
+    }
+
+    pub fn taps(&self) -> Vec<Arc<Tap>> {
+        self.all(|object| match object {
+            Object::Tap(tap) => Some(tap.clone()),
+            _ => None,
+        })
+    }
+
+    fn all<T>(&self, pick: impl Fn(&Object) -> Option<T>) -> Vec<T> {
+        self.shards.iter().flat_map(|shard| shard.lock().values().filter_map(&pick).collect::<Vec<_>>()).collect()
     }
 
     /// Why `number` names nothing here.
@@ -95,7 +114,7 @@ impl Registry {
         }
     }
 
-    fn shard(&self, number: u64) -> &Mutex<HashMap<u64, Object>> {
+    fn shard(&self, number: u64) -> &Mutex<BTreeMap<u64, Object>> {
         &self.shards[(number % 16) as usize]
     }
 }

@@ -1,12 +1,14 @@
 //! One run of the library: the runtime, the calls under way, metering; how a call begins and how all of them end.
 
 pub mod handles;
+pub mod ledger;
 pub mod process;
 pub mod runtime;
 pub mod status;
 
 use crate::call::{self, Call, Job, Unfinished};
 use crate::client::handles::Object;
+use crate::client::ledger::Ledger;
 use crate::client::process::{closed, core, flush_at_exit};
 use crate::client::runtime::Runtime;
 use crate::common::error::{Code, Error, Result};
@@ -14,11 +16,11 @@ use crate::common::http;
 use crate::common::log;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
-use crate::delivery::spool::Place;
-use crate::delivery::{self, Delivery, Destination, Left, Outgoing, Pushing};
+use crate::delivery::journal::{self, Folder, fingerprint};
+use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
 use crate::messages::request::{Request, Streaming};
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, RecentIds, Record};
+use crate::meter::{Metadata, Ratios, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
@@ -54,8 +56,11 @@ pub struct Engine {
     live: Mutex<Live>,
     all_reported: Condvar,
     skipped_before: AtomicBool,
+    /// Answers of Message Batches that were recorded.
+    ledger: OnceCell<Ledger>,
     /// Transaction ids of this run's records.
     pub recent_ids: RecentIds,
+    pub ratios: Ratios,
 }
 
 /// The calls that have not reported their result yet.
@@ -70,6 +75,8 @@ pub struct Counters {
     pub in_flight: AtomicI64,
     pub started: AtomicI64,
     pub failed: AtomicI64,
+    /// Calls that something else made.
+    pub observed: AtomicI64,
 }
 
 /// A call to begin, as the four functions of the ABI describe it.
@@ -80,6 +87,13 @@ pub struct Begin<'a> {
     pub sink: Sink,
     /// The caller takes the call's handle.
     pub owned: bool,
+}
+
+/// What a call has to do with metering, judged when it starts.
+pub struct Metering {
+    /// Environment, settings, scope and call, merged.
+    pub metadata: Metadata,
+    pub metered: bool,
 }
 
 /// Whether two URLs lead to the same scheme, host and port.
@@ -114,7 +128,9 @@ impl Engine {
             live: Mutex::default(),
             all_reported: Condvar::new(),
             skipped_before: AtomicBool::new(false),
+            ledger: OnceCell::new(),
             recent_ids: RecentIds::default(),
+            ratios: Ratios::default(),
             settings,
         }))
     }
@@ -149,23 +165,11 @@ impl Engine {
             self.dispatchers.start()?;
         }
         let prepared = self.prepare(&request)?;
-        // Without a way to Revenium the call goes on unmetered.
-        let metered = self.meters(&request, &scope) && self.delivery().is_ok();
-        let mut metadata = match prepared.region() {
-            // The environment tells of another region than the one that is called.
-            Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
-                self.base_metadata.overlay(&Metadata::from_pairs([("region", region)])).overlay(&scope.metadata)
-            }
-            _ => self.base_metadata.overlay(&scope.metadata),
-        };
-        if let Some(over) = &request.metadata {
-            metadata = metadata.overlay(over);
-        }
+        let Metering { metadata, metered } = self.metering(&request, &scope, prepared.region());
         let job = Job {
             prepared,
             metadata,
             metered,
-            expected: self.delivery.get().filter(|_| metered).map(Delivery::expect),
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
@@ -182,8 +186,25 @@ impl Engine {
         Ok(call)
     }
 
+    /// What a call of `request` has to do with metering. `region`: that is called, where it is known.
+    pub fn metering(&self, request: &Request, scope: &Scope, region: Option<&str>) -> Metering {
+        // Without a way to Revenium the call goes on unmetered.
+        let metered = self.meters(request, scope) && self.delivery().is_ok();
+        let mut metadata = match region {
+            // The environment tells of another region than the one that is called.
+            Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
+                self.base_metadata.overlay(&Metadata::from_pairs([("region", region)])).overlay(&scope.metadata)
+            }
+            _ => self.base_metadata.overlay(&scope.metadata),
+        };
+        if let Some(over) = &request.metadata {
+            metadata = metadata.overlay(over);
+        }
+        Metering { metadata, metered }
+    }
+
     /// A body is data, which hosts forward as their users wrote it: it sends no secret of the process anywhere.
-    fn mistrust(&self, request: &mut Request, scope: &Scope) -> Result<()> {
+    pub fn mistrust(&self, request: &mut Request, scope: &Scope) -> Result<()> {
         let Some(own) = &request.own_choices else { return Ok(()) };
         let refused = |text: &str| Err(Error::new(Code::Config, text));
         if !self.settings.body_choices {
@@ -213,7 +234,8 @@ impl Engine {
 
     /// Whether somebody has started it on purpose, or by a call.
     pub fn is_used(&self) -> bool {
-        self.inits.load(Ordering::SeqCst) > 0 || self.counters.started.load(Ordering::SeqCst) > 0
+        let counted = |counter: &AtomicI64| counter.load(Ordering::SeqCst) > 0;
+        self.inits.load(Ordering::SeqCst) > 0 || counted(&self.counters.started) || counted(&self.counters.observed)
     }
 
     fn default_timeout(&self) -> Option<Duration> {
@@ -230,6 +252,11 @@ impl Engine {
         let choices = &request.choices;
         let choice = choice::choose(&self.settings, Some(choices), &environment);
         log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
+        if let Some(text) = self.settings.refusal(choice.provider, choices.has_credential()) {
+            return Err(Error::new(Code::Config, text));
+        }
+        // Made here, so that a proxy that cannot be read refuses the call instead of being passed over.
+        self.clients()?;
         if choice.provider == Provider::Bedrock {
             if choices.foreign {
                 let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set \
@@ -299,10 +326,10 @@ impl Engine {
                 queue_records: settings.metering_queue_size,
                 queue_bytes: settings.metering_queue_bytes,
                 max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
-                spool: directory.map(|directory| delivery::spool::Options {
-                    directory,
-                    max_bytes: settings.spool_max_bytes,
-                    every_commit_synced: settings.spool_sync == SpoolSync::Power,
+                linger: Duration::from_millis(settings.metering_linger_ms),
+                journal: directory.map(|directory| {
+                    let synced = settings.spool_sync == SpoolSync::Power;
+                    journal::Options::new(directory, settings.spool_max_bytes, synced)
                 }),
                 ..delivery::Options::default()
             };
@@ -320,12 +347,22 @@ impl Engine {
 
     /// Hand records over; [`Engine::delivered`] is the other half.
     pub fn deliver(&self, records: Vec<Record>) -> Option<Pushing> {
-        let outgoing = |record: Record| Outgoing {
-            idempotency_key: record.idempotency_key,
-            body: record.body.into(),
-            transaction_id: record.transaction_id,
-        };
         self.delivery.get().map(|delivery| delivery.begin_push(records.into_iter().map(outgoing)))
+    }
+
+    /// Hand over the records of a call that somebody else made: they are safe when this returns.
+    pub fn deliver_now(&self, records: Vec<Record>) {
+        if let Some(delivery) = self.delivery.get() {
+            delivery.push(records.into_iter().map(outgoing));
+        }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        self.ledger.get_or_init(|| {
+            let directory = self.settings.spool_directory(&environment);
+            let account = self.destination().ok().map(|destination| fingerprint(&destination));
+            Ledger::new(directory.zip(account).map(|(directory, account)| directory.join("batches").join(account)))
+        })
     }
 
     /// Wait until the records are in the spool.
@@ -360,7 +397,7 @@ impl Engine {
     fn has_leftovers(&self) -> bool {
         let Some(directory) = self.settings.spool_directory(&environment) else { return false };
         self.destination().is_ok_and(|destination| {
-            !Place::new(&directory, &delivery::spool::fingerprint(&destination)).files().is_empty()
+            Folder::new(&directory, &fingerprint(&destination)).segments().is_ok_and(|found| !found.is_empty())
         })
     }
 
@@ -425,7 +462,12 @@ impl Engine {
                 break;
             }
         }
+        let all_reported = live.calls.is_empty();
         drop(live);
+        // What something else is still calling is metered as far as it came: there is no later for it either.
+        for tap in core().registry.taps() {
+            tap.abandon();
+        }
         let delivery = self.delivery.get();
         let flush = |delivery: &Arc<Delivery>| match exiting {
             true => delivery.flush_and_leave(deadline),
@@ -433,8 +475,13 @@ impl Engine {
         };
         let flushed = delivery.is_none_or(flush);
         let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
+        // So that a tool that looks for leaks finds none. At an exit nobody looks, and the host's threads may be gone.
+        let patience = if exiting { Instant::now() } else { settled };
         if let Some(runtime) = self.runtime.lock().take() {
-            runtime.stop();
+            runtime.stop(patience);
+        }
+        if all_reported && !exiting {
+            self.dispatchers.stop(patience);
         }
         if flushed && left == Left::default() {
             return Ok(());
@@ -449,5 +496,14 @@ impl Engine {
             log::info!("shut down: {text}");
         }
         Err(Error::new(Code::Timeout, text))
+    }
+}
+
+fn outgoing(record: Record) -> Outgoing {
+    Outgoing {
+        endpoint: Endpoint::COMPLETIONS,
+        idempotency_key: record.idempotency_key,
+        body: record.body.into(),
+        transaction_id: record.transaction_id,
     }
 }

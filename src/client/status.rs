@@ -29,6 +29,8 @@ pub struct Status {
     pub calls_in_flight: i64,
     pub calls_started: i64,
     pub calls_failed: i64,
+    /// Calls that something else made.
+    calls_observed: i64,
     pub delivery: Counts,
     /// Log and metering frames that found their queue full of them.
     notices_dropped: usize,
@@ -52,6 +54,7 @@ pub fn status() -> Result<Status> {
         calls_in_flight: 0,
         calls_started: 0,
         calls_failed: 0,
+        calls_observed: 0,
         delivery: Counts::default(),
         notices_dropped: notices_dropped(),
         spool: configured_spool(&settings),
@@ -73,6 +76,7 @@ fn of(engine: &Engine) -> Status {
         calls_in_flight: counter(&engine.counters.in_flight),
         calls_started: counter(&engine.counters.started),
         calls_failed: counter(&engine.counters.failed),
+        calls_observed: counter(&engine.counters.observed),
         delivery: engine.delivery_counts(),
         notices_dropped: notices_dropped(),
         spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
@@ -114,6 +118,7 @@ impl Status {
                 "in_flight": self.calls_in_flight,
                 "started": self.calls_started,
                 "failed": self.calls_failed,
+                "observed": self.calls_observed,
             },
             "events": {
                 "pending": counts.pending,
@@ -130,7 +135,7 @@ impl Status {
                     "expired": counts.dropped_by.expired,
                     "shutdown": counts.dropped_by.shutdown,
                     "spool_full": counts.dropped_by.spool_full,
-                    "spool_broken": counts.dropped_by.spool_broken,
+                    "corrupt": counts.dropped_by.corrupt,
                 },
                 "circuit": match counts.circuit { Circuit::Closed => "closed", Circuit::Open => "open" },
             },

@@ -2,7 +2,7 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::proxy::{self, Proxies, Proxy};
-use crate::common::{log, os};
+use crate::common::{log, os, tls};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use reqwest::Url;
@@ -26,7 +26,9 @@ pub struct Clients {
 }
 
 /// Clients that follow no redirect (`x-api-key` would go along), retries nothing by itself, sets no deadline but
-/// the one for connecting, and honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY of `env`.
+/// the one for connecting, and honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+///
+/// `env`: how to look up a variable of the environment.
 pub fn clients(connect_timeout: Duration, env: &dyn Fn(&str) -> Option<String>) -> Result<Clients> {
     let proxies = Arc::new(Proxies::from_environment(env)?);
     proxies.put_in_use();
@@ -185,8 +187,17 @@ impl ServerCertVerifier for LazyRoots {
 /// What went wrong below HTTP: the innermost cause says it best. The outermost may show the URL and is left out.
 pub fn cause(fault: &reqwest::Error) -> String {
     let mut cause = fault.source();
-    while let Some(deeper) = cause.and_then(|cause| cause.source()) {
-        cause = Some(deeper);
+    while let Some(this) = cause {
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = this.downcast_ref::<std::io::Error>().and_then(|fault| fault.get_ref());
+        let wrapped = wrapped.and_then(|fault| fault.downcast_ref());
+        if let Some(fault) = wrapped.or_else(|| this.downcast_ref::<rustls::Error>()) {
+            return tls::sentence(fault);
+        }
+        match this.source() {
+            Some(deeper) => cause = Some(deeper),
+            None => break,
+        }
     }
     cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
 }

@@ -8,3 +8,4 @@ pub mod os;
 pub mod patience;
 pub mod proxy;
 pub mod retry;
+pub mod tls;

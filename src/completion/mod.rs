@@ -5,6 +5,7 @@ pub mod callbacks;
 pub mod inbox;
 pub mod outcome;
 pub mod queue;
+mod quote;
 
 use crate::call::Call;
 use crate::common::error::Result;

@@ -9,14 +9,9 @@ pub(super) fn is_error(object: &Object<'_>) -> bool {
     kind.as_deref() == Some("error") || kind.is_none() && object.get_non_null("error").is_some()
 }
 
-/// What `data`, an error envelope, says. The sentence quotes no more than its type. `whence` begins the sentence.
-pub(super) fn of(data: &[u8], whence: &str) -> Error {
-    let object = std::str::from_utf8(data).ok().and_then(Object::parse);
-    let inner = object.as_ref().and_then(|object| object.object("error"));
-    let part = |name: &str| [&inner, &object].into_iter().flatten().find_map(|object| object.get_non_null(name));
-    let kind = inner.as_ref().and_then(|inner| inner.string("type")).unwrap_or_default();
-    let status = ["code", "status"].into_iter().filter_map(part).find_map(count);
-    let code = match kind.as_str() {
+/// The code for an `error.type` of the Messages API; `None`: it is newer, or somebody else's.
+pub fn code_of(kind: &str) -> Option<Code> {
+    Some(match kind {
         "overloaded_error" => Code::Overloaded,
         "rate_limit_error" => Code::RateLimit,
         "api_error" | "timeout_error" => Code::InternalServer,
@@ -26,11 +21,21 @@ pub(super) fn of(data: &[u8], whence: &str) -> Error {
         "request_too_large" => Code::RequestTooLarge,
         "invalid_request_error" => Code::BadRequest,
         "conflict_error" => Code::Conflict,
-        _ => match status {
-            Some(status @ 400..=599) => Code::of_status(u16::try_from(status).unwrap_or_default()),
-            _ => Code::Api,
-        },
-    };
+        _ => return None,
+    })
+}
+
+/// What `data`, an error envelope, says. The sentence quotes no more than its type. `whence` begins the sentence.
+pub(super) fn of(data: &[u8], whence: &str) -> Error {
+    let object = std::str::from_utf8(data).ok().and_then(Object::parse);
+    let inner = object.as_ref().and_then(|object| object.object("error"));
+    let part = |name: &str| [&inner, &object].into_iter().flatten().find_map(|object| object.get_non_null(name));
+    let kind = inner.as_ref().and_then(|inner| inner.string("type")).unwrap_or_default();
+    let status = ["code", "status"].into_iter().filter_map(part).find_map(count);
+    let code = code_of(&kind).unwrap_or(match status {
+        Some(status @ 400..=599) => Code::of_status(u16::try_from(status).unwrap_or_default()),
+        _ => Code::Api,
+    });
     let is_word = (1..=64).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let what = if is_word { kind.as_str() } else { "an error" };
     let http = HttpError { status: 200, body: data.to_vec(), retry_after_ms: None };

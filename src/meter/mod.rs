@@ -5,6 +5,7 @@
 
 mod clock;
 mod ending;
+mod estimate;
 mod fields;
 mod json;
 mod metadata;
@@ -22,6 +23,7 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
+pub use estimate::Ratios;
 pub use metadata::Metadata;
 pub use recent::RecentIds;
 pub use record::records;
@@ -36,6 +38,36 @@ pub struct Times {
     pub ended: Duration,
 }
 
+/// Whose service answered, as records name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    Anthropic,
+    Bedrock,
+    Vertex,
+    Foundry,
+}
+
+impl Service {
+    /// `provider` of the record. What Revenium's own SDKs call them; Google as its middleware for Vertex AI does.
+    fn label(self) -> &'static str {
+        match self {
+            Service::Anthropic => "ANTHROPIC",
+            Service::Bedrock => "AWS",
+            Service::Vertex => "Google",
+            Service::Foundry => "Foundry",
+        }
+    }
+}
+
+impl From<Provider> for Service {
+    fn from(provider: Provider) -> Service {
+        match provider {
+            Provider::Anthropic => Service::Anthropic,
+            Provider::Bedrock => Service::Bedrock,
+        }
+    }
+}
+
 /// How the call ended for its caller.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -46,7 +78,7 @@ pub enum End<'a> {
 
 /// Everything a record says about one call.
 pub struct Call<'a> {
-    pub provider: Provider,
+    pub service: Service,
     pub request: &'a RequestFacts,
     /// The layers already laid over one another: call over scope over environment.
     pub metadata: &'a Metadata,
@@ -59,6 +91,12 @@ pub struct Call<'a> {
     pub bedrock_model: Option<&'a str>,
     /// The region really called; recorded when the metadata names none.
     pub region: Option<&'a str>,
+    /// The output tokens of a reply that broke off, where they had to be estimated.
+    pub estimated_output: Option<i64>,
+    /// Say of a refusal before any output, which Anthropic does not bill, that it is not billed.
+    pub mark_unbilled_refusals: bool,
+    /// One answer of a Message Batch: its transaction id, made of the batch's id and the request's own.
+    pub batch: Option<&'a str>,
     /// A message id that is among these gets a suffix.
     pub recent_ids: &'a RecentIds,
     /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.

@@ -45,6 +45,16 @@ impl Body {
     }
 }
 
+/// Event streams are AWS's.
+#[derive(Default)]
+pub struct Frames;
+
+impl Frames {
+    pub fn push(&mut self, _: &[u8], _: usize, _: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        Err(Error::new(Code::Unsupported, "This build of the library does not read event streams of AWS."))
+    }
+}
+
 pub struct Direct {
     pub body: Bytes,
     pub betas: Vec<String>,

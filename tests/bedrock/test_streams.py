@@ -57,6 +57,34 @@ class Streams(BedrockTest):
         self.assertEqual(ids[0], "msg_1")
         self.assertTrue(all(id.startswith("msg_1-") for id in ids[1:]), ids)
 
+    def test_what_others_receive_is_read_as_it_passes_by(self):
+        self.start({})
+        for size in [1, 7, 1000, len(DATA)]:
+            tap = self.tap(size)
+            for at in range(0, len(DATA), size):
+                lib.revenium_tap_write(tap, DATA[at : at + size], len(DATA[at : at + size]))
+            self.assertEqual(lib.revenium_tap_end(tap, None, 0), 0)
+            lib.revenium_release(tap)
+        for record in self.records(4):
+            # The body does not say whose it is, the frames do.
+            self.assertHas(record, provider="AWS", model=ID, isStreamed=True, stopReason="END_SEQUENCE")
+            self.assertHas(record, inputTokenCount=12, outputTokenCount=7, cacheReadTokenCount=3)
+            self.assertIn("timeToFirstToken", record)
+
+    def test_an_exception_in_what_passes_by_is_a_failure(self):
+        self.start({})
+        tap, data = self.tap(0), b"".join(map(chunk, START)) + exception("throttlingException", {"message": "slow"})
+        lib.revenium_tap_write(tap, data, len(data))
+        lib.revenium_tap_end(tap, None, 0)
+        lib.revenium_release(tap)
+        [record] = self.records(1)
+        self.assertHas(record, stopReason="ERROR", inputTokenCount=12, transactionId="msg_1")
+
+    def tap(self, number):
+        text, handle = request(model=ID, usage_metadata={"trace_id": f"tap-{number}"}), H()
+        self.assertEqual(lib.revenium_tap_new(text, len(text), H(1), C.byref(handle)), 0)
+        return handle.value
+
     def test_queue_and_callbacks_get_them_too(self):
         self.start()
         plan(STREAM_PATH, framed(DATA, 50))

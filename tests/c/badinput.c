@@ -183,6 +183,57 @@ static void scopes(void) {
   CHECK_CODE(revenium_scope_pop(a_scope), REVENIUM_E_HANDLE); /* never pushed */
 }
 
+/* ---- calls that something else makes ---- */
+
+static void observed(void) {
+  static const struct {
+    int32_t code;
+    const char *text;
+    size_t length;
+  } table[] = {
+      {REVENIUM_E_ARGUMENT, NULL, 0},
+      {REVENIUM_E_ARGUMENT, NULL, 5},
+      {REVENIUM_E_ARGUMENT, "{}", HUGE_LENGTH},
+      {REVENIUM_E_UTF8, not_utf8, REVENIUM_NTS},
+      {REVENIUM_E_JSON, "", REVENIUM_NTS},
+      {REVENIUM_E_JSON, "[]", REVENIUM_NTS},
+      {REVENIUM_E_ARGUMENT, "{\"request\":5}", REVENIUM_NTS},
+      {REVENIUM_E_ARGUMENT, "{\"request\":{},\"no_such\":1}", REVENIUM_NTS},
+      {REVENIUM_E_ARGUMENT, "{\"request\":{},\"provider\":\"nobody\"}", REVENIUM_NTS},
+      {REVENIUM_E_CONFIG, "{\"request\":{\"revenium\":[]},\"error\":{}}", REVENIUM_NTS},
+  };
+  const revenium_handle no_scopes[] = {2, 15, stale, UINT64_MAX, a_result, a_queue, a_call};
+  const revenium_handle no_taps[] = NO_HANDLES(a_scope);
+  revenium_handle out;
+  revenium_tap tap;
+  for (size_t i = 0; i < LENGTH(table); i++) {
+    REFUSED(table[i].code, revenium_record(table[i].text, table[i].length, 0, &out), out);
+    CHECK_CODE(revenium_record(table[i].text, table[i].length, 0, NULL), table[i].code);
+    /* A tap learns how the call ended later. */
+    if (table[i].code == REVENIUM_E_CONFIG) continue;
+    REFUSED(table[i].code, revenium_tap_new(table[i].text, table[i].length, 0, &out), out);
+  }
+  REFUSED(REVENIUM_E_ARGUMENT, revenium_record("{}", REVENIUM_NTS, 0, &out), out);
+  REFUSED(REVENIUM_E_ARGUMENT, revenium_tap_new("{\"request\":{},\"response\":{}}", REVENIUM_NTS, 0, &out), out);
+  CHECK_CODE(revenium_tap_new(good, REVENIUM_NTS, 0, NULL), REVENIUM_E_ARGUMENT);
+  for (size_t i = 0; i < LENGTH(no_scopes); i++) {
+    REFUSED(REVENIUM_E_HANDLE, revenium_record("{\"error\":{}}", REVENIUM_NTS, no_scopes[i], &out), out);
+    REFUSED(REVENIUM_E_HANDLE, revenium_tap_new(good, REVENIUM_NTS, no_scopes[i], &out), out);
+  }
+  for (size_t i = 0; i < LENGTH(no_taps); i++) {
+    CHECK_CODE(revenium_tap_write(no_taps[i], "x", 1), REVENIUM_E_HANDLE);
+    CHECK_CODE(revenium_tap_end(no_taps[i], NULL, 0), REVENIUM_E_HANDLE);
+  }
+  CHECK_CODE(revenium_tap_new(REQUEST(CHOICES("\"meter\":false")), REVENIUM_NTS, 0, &tap), REVENIUM_OK);
+  CHECK_CODE(revenium_tap_write(tap, NULL, 1), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_tap_write(tap, "x", HUGE_LENGTH), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_tap_write(tap, NULL, 0), REVENIUM_OK);
+  CHECK_CODE(revenium_tap_end(tap, "[]", REVENIUM_NTS), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_tap_end(tap, "{", REVENIUM_NTS), REVENIUM_E_JSON);
+  CHECK_CODE(revenium_tap_end(tap, "{\"status\":1}", REVENIUM_NTS), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_release(tap), REVENIUM_OK);
+}
+
 /* ---- queues ---- */
 
 static void queues(void) {
@@ -253,6 +304,7 @@ static void *everything(void *rounds) {
     library();
     release();
     scopes();
+    observed();
     queues();
     results();
   }
@@ -281,6 +333,7 @@ int main(void) {
   RUN(library);
   RUN(release);
   RUN(scopes);
+  RUN(observed);
   RUN(queues);
   RUN(results);
   running_case = "eight threads at once";

@@ -72,12 +72,12 @@ wanted="$*"
 test -z "$(every_function_has_bad_input | tee "$out/functions.log")"
 verdict "badinput.c names every function" $? "$out/functions.log"
 
-for program in layout calls failures lifecycle scopes host badinput fork sigpipe exit dlclose streams5000; do
+for program in layout calls failures lifecycle scopes observed host badinput fork sigpipe exit dlclose streams5000; do
     asked $program && build $program $program && run $program 300 "$out/$program"
 done
 
 # gcc instruments the programs; what the ordinary library allocates for them is watched as well.
-for program in calls failures badinput; do
+for program in calls failures observed badinput; do
     asked "asan-$program" && build "asan-$program" $program -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer &&
         run "asan-$program" 300 env ASAN_OPTIONS=detect_stack_use_after_return=1 "$out/asan-$program"
 done

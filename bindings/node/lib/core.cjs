@@ -262,4 +262,4 @@ function subscribe(listener, level, metering) {
 /** How many calls of this thread have not reported their result. */
 const underWay = () => calls.size;
 
-module.exports = { init, submit, subscribe, leave, underWay };
+module.exports = { init, start, submit, subscribe, leave, underWay };

@@ -27,6 +27,11 @@ const FUNCTIONS = {
   revenium_call_pause: ['int32', 'uint64'],
   revenium_call_resume: ['int32', 'uint64'],
 
+  revenium_record: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
+  revenium_tap_new: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
+  revenium_tap_write: ['int32', 'uint64', 'void *', 'size_t'],
+  revenium_tap_end: ['int32', 'uint64', 'void *', 'size_t'],
+
   revenium_queue_new: ['int32', 'void *'],
   revenium_queue_read: ['int32', 'uint64', 'void *', 'size_t', 'int32', 'void *'],
   revenium_queue_wake_fd: ['int32', 'uint64', 'void *'],

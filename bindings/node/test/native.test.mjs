@@ -55,7 +55,7 @@ test('no callback from foreign threads, no thread pool, no struct conversion', (
   const lib = new URL('../lib/', import.meta.url);
   for (const file of readdirSync(lib)) {
     const text = readFileSync(new URL(file, lib), 'utf8');
-    for (const word of ['.register(', '.async(', 'koffi.struct', 'koffi.proto']) assert.ok(!text.includes(word), `${file}: ${word}`);
+    for (const word of ['koffi.register(', '.async(', 'koffi.struct', 'koffi.proto']) assert.ok(!text.includes(word), `${file}: ${word}`);
   }
 });
 

@@ -39,6 +39,7 @@ from ._messages import (
     Stream,
 )
 from ._objects import Message
+from ._observed import Recorded, Tap, record, record_batch_result
 from ._scopes import meter, usage_metadata
 from ._transport import async_http_client, http_client
 
@@ -73,11 +74,13 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "Recorded",
     "RequestTimeoutError",
     "RequestTooLargeError",
     "ReveniumError",
     "Status",
     "Stream",
+    "Tap",
     "UnprocessableEntityError",
     "abi_version",
     "aflush",
@@ -90,6 +93,8 @@ __all__ = [
     "is_initialized",
     "messages",
     "meter",
+    "record",
+    "record_batch_result",
     "shutdown",
     "status",
     "status_json",

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import sys
 import time
 import weakref
@@ -15,6 +16,7 @@ from . import _core as core
 from . import _errors as errors
 from . import _native as native
 from . import _scopes as scopes
+from . import _watched as watched
 
 PATH = "/v1/messages"
 # How often the SDK tries again unless it is told otherwise.
@@ -42,6 +44,8 @@ NOT_PASSED_ON = frozenset(
 NOT_HANDED_OVER = frozenset(("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"))
 # Hosts whose requests are signed over their very bytes, or that are not Anthropic's own service.
 FOREIGN_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".azure.com", ".googleapis.com")
+# A plain client that is aimed at AWS's Bedrock cannot sign, and there is no Messages API: the library asks Bedrock for it.
+BEDROCK_HOST = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws)$")
 # Options of a client that are about its connections rather than its requests.
 CONNECTION_OPTIONS = ("verify", "cert", "http1", "http2", "proxy", "proxies", "mounts", "limits", "transport", "trust_env")
 
@@ -118,7 +122,7 @@ def is_messages(request):
     return (
         request.method == "POST"
         and request.url.path.endswith(PATH)
-        and not host.endswith(FOREIGN_HOSTS)
+        and (not host.endswith(FOREIGN_HOSTS) or BEDROCK_HOST.match(host) is not None)
         and not request.headers.get("authorization", "").startswith("AWS4-")
         and not request.extensions.get(EXTENSION, {}).get("direct")
     )
@@ -130,6 +134,7 @@ class Metered:
     def __init__(self, request, max_retries):
         self.request = request
         self.members = _members(request.content)
+        self.aws = BEDROCK_HOST.match(request.url.host)
         self.streamed = bool(self.members) and self.members.get("stream") is True
         timeout = request.extensions.get("timeout") or {}
         self.seconds = timeout.get("read")
@@ -155,35 +160,45 @@ class Metered:
 
     def layer(self):
         """The SDK says which attempt this is. It lies under every other layer: what the user says of retries wins."""
-        retries = _number(self.request.headers.get("x-stainless-retry-count"))
+        retries = self.retries()
         layer = scopes.current()
         return scopes.under(layer, {"retryNumber": retries}) if retries else layer
+
+    def retries(self):
+        return _number(self.request.headers.get("x-stainless-retry-count"))
+
+    def is_last(self):
+        """Whether the SDK gives up after this attempt."""
+        last = self.request.extensions.get(EXTENSION, {}).get("last")
+        if last is None:
+            retries = self.retries()
+            # Of another client, which may not try again.
+            last = retries is None or retries >= self._max_retries
+        return last
 
     def _choices(self):
         request = self.request
         url = request.url
-        last = request.extensions.get(EXTENSION, {}).get("last")
-        if last is None:
-            retries = _number(request.headers.get("x-stainless-retry-count"))
-            # Of another client, which may not try again.
-            last = retries is None or retries >= self._max_retries
+        # The SDK retries: an attempt after which it will try again is no call of its own.
+        choices = {"max_retries": 0, "meter_retryable": self.is_last()}
+        if not self.streamed and self.seconds is not None:
+            choices["timeout_ms"] = max(1, round(self.seconds * 1000))
+        if self.aws:
+            beta = request.headers.get("anthropic-beta")
+            headers = {"anthropic-beta": beta} if beta else {}
+            return {**choices, "provider": "bedrock", "aws_region": self.aws.group(1), "headers": headers}
         headers = {name: value for name, value in request.headers.items() if name not in NOT_PASSED_ON}
         if "x-api-key" not in headers and "authorization" not in headers:
             # This process's own credential must not go to wherever another client sends its request.
             headers["x-api-key"] = ""
         query = f"?{url.query.decode()}" if url.query else ""
-        choices = {
+        return {
+            **choices,
             # The URL says who is asked, whatever the environment prefers.
             "provider": "anthropic",
             "base_url": f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().partition('?')[0][: -len(PATH)]}{query}",
             "headers": headers,
-            # The SDK retries: an attempt after which it will try again is no call of its own.
-            "max_retries": 0,
-            "meter_retryable": last,
         }
-        if not self.streamed and self.seconds is not None:
-            choices["timeout_ms"] = max(1, round(self.seconds * 1000))
-        return choices
 
     def deadline(self):
         return None if self.seconds is None or not self.streamed else time.monotonic() + self.seconds
@@ -221,6 +236,10 @@ def _headers(info):
     """As bytes: a value may be more than ASCII."""
     headers = (info.get("headers") or {}).items()
     return [(name.encode(), value.encode()) for name, value in headers if name.lower() not in NOT_HANDED_OVER]
+
+
+def _as(content_type, headers):
+    return [*((name, value) for name, value in headers if name.lower() != b"content-type"), (b"content-type", content_type)]
 
 
 def events_bytes(call):
@@ -315,6 +334,48 @@ class _Made:
             def __del__(self):
                 core.finish_async(self._call)
 
+        class PassingBody(module.SyncByteStream):
+            """A response's body on its way, which `watcher` is told of."""
+
+            def __init__(self, stream, watcher):
+                self._stream = stream
+                self._watcher = watcher
+
+            def __iter__(self):
+                try:
+                    for chunk in self._stream:
+                        self._watcher.chunk(chunk)
+                        yield chunk
+                except Exception as error:
+                    self._watcher.broke(error)
+                    raise
+                self._watcher.end()
+
+            def close(self):
+                self._watcher.close()
+                self._stream.close()
+
+        class AsyncPassingBody(module.AsyncByteStream):
+            def __init__(self, stream, watcher):
+                self._stream = stream
+                self._watcher = watcher
+
+            async def __aiter__(self):
+                try:
+                    async for chunk in self._stream:
+                        self._watcher.chunk(chunk)
+                        yield chunk
+                except Exception as error:
+                    self._watcher.broke(error)
+                    raise
+                self._watcher.end()
+
+            async def aclose(self):
+                self._watcher.close()
+                await self._stream.aclose()
+
+        self.PassingBody = PassingBody
+        self.AsyncPassingBody = AsyncPassingBody
         self.EventBody = EventBody
         self.AsyncEventBody = AsyncEventBody
 
@@ -354,7 +415,10 @@ class _Made:
 
     def streamed(self, metered, call, body):
         info = json.loads(call.head)
-        return self.module.Response(info["http_status"], headers=_headers(info), stream=body, request=metered.request)
+        headers = _headers(info)
+        if metered.aws:
+            headers = _as(b"text/event-stream", headers)
+        return self.module.Response(info["http_status"], headers=headers, stream=body, request=metered.request)
 
     def whole(self, metered, ended):
         """The response to a call that was not streamed, or failed before its first event."""
@@ -363,8 +427,7 @@ class _Made:
         if ended.code == native.OK:
             if not _is_json(info):
                 # A long reply is streamed underneath.
-                headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
-                headers.append((b"content-type", b"application/json"))
+                headers = _as(b"application/json", headers)
         else:
             # Not an error of the Messages API, a proxy's page say: the library kept it inside its own.
             page = _object((_members(body) or {}).get("error")).get("body")
@@ -375,6 +438,17 @@ class _Made:
         # To be read as any other: only so the client notes the time it took.
         stream = self.module.ByteStream(body)
         return self.module.Response(info["http_status"], headers=headers, stream=stream, request=metered.request)
+
+    def passing(self, response, watcher, body):
+        """The response, with its body watched."""
+        if watcher.answered(response):
+            response.stream = body(response.stream, watcher)
+        return response
+
+    def unsigned(self, metered):
+        """The request for another service. A signature is of these very bytes."""
+        signed = metered.request.headers.get("authorization", "").startswith("AWS4-")
+        return metered.request if signed else self.directly(metered)
 
     def directly(self, metered):
         """The request for the way without us: our members are for nobody else."""
@@ -403,6 +477,11 @@ class Transport:
         self._max_retries = max_retries
 
     def handle_request(self, request):
+        if batch := watched.batch_of(request):
+            return self._made.passing(self._pass_on(request), watched.Results(batch, warn), self._made.PassingBody)
+        if service := watched.service_of(request):
+            request.read()
+            return self._watch(request, service)
         if not is_messages(request):
             return self._pass_on(request)
         request.read()
@@ -429,6 +508,18 @@ class Transport:
         core.finish(call)
         return self._made.whole(metered, call.ended)
 
+    def _watch(self, request, service):
+        metered = Metered(request, self._max_retries)
+        if metered.members is None:
+            return self._pass_on(request)
+        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        try:
+            response = self._pass_on(self._made.unsigned(metered))
+        except Exception as error:
+            watcher.failed(error)
+            raise
+        return self._made.passing(response, watcher, self._made.PassingBody)
+
     def _pass_on(self, request):
         if hasattr(self._direct, "handle_request"):
             return self._direct.handle_request(request)
@@ -453,6 +544,12 @@ class AsyncTransport:
         self._max_retries = max_retries
 
     async def handle_async_request(self, request):
+        if batch := watched.batch_of(request):
+            response = await self._pass_on(request)
+            return self._made.passing(response, watched.Results(batch, warn), self._made.AsyncPassingBody)
+        if service := watched.service_of(request):
+            await request.aread()
+            return await self._watch(request, service)
         if not is_messages(request):
             return await self._pass_on(request)
         await request.aread()
@@ -478,6 +575,18 @@ class AsyncTransport:
         if metered.streams(call):
             return self._made.streamed(metered, call, self._made.AsyncEventBody(call, metered.seconds))
         return self._made.whole(metered, call.ended)
+
+    async def _watch(self, request, service):
+        metered = Metered(request, self._max_retries)
+        if metered.members is None:
+            return await self._pass_on(request)
+        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        try:
+            response = await self._pass_on(self._made.unsigned(metered))
+        except Exception as error:
+            watcher.failed(error)
+            raise
+        return self._made.passing(response, watcher, self._made.AsyncPassingBody)
 
     async def _pass_on(self, request):
         if hasattr(self._direct, "handle_async_request"):

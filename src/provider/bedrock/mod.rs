@@ -3,14 +3,16 @@
 mod aws;
 mod body;
 mod connector;
+mod frames;
 mod model;
 mod process;
 mod reply;
 
 pub use body::{Direct, for_direct};
+pub use frames::Frames;
 pub use reply::Body;
 
-use super::{Failure, Head, Provider, Reply, choice};
+use super::{Failure, Head, Provider, Reply, choice, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::common::patience::within;
@@ -191,7 +193,15 @@ fn bad_header(setting: &str) -> Error {
 /// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
 fn target(settings: &Settings, request: &Request, model: &str, outright: bool, env: Environment<'_>) -> Result<Target> {
     let named = |name: &str| env(name).filter(|url| !url.trim().is_empty());
-    let endpoint = named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or_else(|| named("AWS_ENDPOINT_URL"));
+    let names = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
+    let endpoint = names.into_iter().find_map(|name| Some((name, named(name)?)));
+    if let Some((name, url)) = &endpoint
+        && endpoint_of(url).is_none()
+    {
+        // AWS's own tools would pass over it and ask AWS itself.
+        return Err(Error::new(Code::Config, format!("{name} must be an http or https URL.")));
+    }
+    let endpoint = endpoint.map(|(_, url)| url);
     let base = match &request.choices.base_url {
         Some(base) => Some((base, true)),
         None if choice::is_aws(&settings.anthropic_base_url) => {
@@ -201,11 +211,10 @@ fn target(settings: &Settings, request: &Request, model: &str, outright: bool, e
     };
     let base = match base {
         None => None,
-        Some((base, used)) => {
-            let url = Url::parse(base.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let url = url.filter(|url| url.has_host());
-            Some((url.ok_or_else(|| Error::new(Code::Config, "The base URL must be an http or https URL."))?, used))
-        }
+        Some((base, used)) => Some((
+            endpoint_of(base).ok_or_else(|| Error::new(Code::Config, "The base URL must be an http or https URL."))?,
+            used,
+        )),
     };
     let of_base = base.as_ref().and_then(|(url, _)| region_of(url.host_str()?));
     // What is signed must name the region of the host that is asked, and that of the model's own.
@@ -218,6 +227,10 @@ fn target(settings: &Settings, request: &Request, model: &str, outright: bool, e
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
         ask_instance: outright,
     })
+}
+
+fn endpoint_of(text: &str) -> Option<Url> {
+    Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// `eu-west-1` of `bedrock-runtime.eu-west-1.amazonaws.com` and its kin.
@@ -271,7 +284,7 @@ impl Intercept for Wire {
                 headers.append(name, value);
             }
         }
-        let request_id = headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let request_id = request_id(&headers, "x-amzn-requestid");
         let status = response.status().as_u16();
         let _ = self.head.set(Arc::new(Head { provider: Provider::Bedrock, status, headers, request_id }));
         Ok(())

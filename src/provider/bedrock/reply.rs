@@ -67,7 +67,7 @@ fn broken(fault: &SdkError<ResponseStreamError, RawMessage>) -> Error {
 }
 
 /// The error that a frame holds.
-fn exception(frame: &Message) -> Option<Error> {
+pub(super) fn exception(frame: &Message) -> Option<Error> {
     let header = |name: &str| {
         let header = frame.headers().iter().find(|header| header.name().as_str() == name)?;
         header.value().as_string().ok().map(|text| text.as_str().to_owned())

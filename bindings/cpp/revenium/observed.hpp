@@ -1,0 +1,72 @@
+// Calls that something else makes: metered as if this library had made them.
+#ifndef REVENIUM_OBSERVED_HPP
+#define REVENIUM_OBSERVED_HPP
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "error.hpp"
+#include "handle.hpp"
+#include "json.hpp"
+#include "library.hpp"
+#include "scope.hpp"
+
+namespace revenium {
+
+/// What became of a recorded call.
+struct recorded {
+  /// False where metering is off, or where it was recorded before.
+  bool metered = false;
+  /// Of its record; empty if it left none.
+  std::string transaction_id;
+  revenium::usage usage;
+};
+
+/// Meters a call that is over and that this library did not make: `call` is the JSON object that revenium_record() takes.
+/// Each record is one billable transaction at Revenium. Never waits for the network. Throws argument_error, json_error,
+/// config_error or closed_error.
+inline recorded record(std::string_view call, const metadata& scope = metadata::of_thread()) {
+  detail::ready();
+  revenium_result made = 0;
+  const int code = revenium_record(call.data(), call.size(), scope.native(), &made);
+  const handle owned(made);
+  detail::check(code, owned);
+  recorded out;
+  out.usage = detail::read_usage(made);
+  out.metered = out.usage.metered;
+  const std::string_view info = detail::read(revenium_result_info, made);
+  out.transaction_id = detail::unquoted(detail::member(info, "transaction_id"));
+  return out;
+}
+
+/// A call that something else is making: its reply passes through write(), and its record is made by end(). One that ends
+/// its life without is recorded as cancelled. Move-only. Writing and ending never throw: metering must not fail a call.
+class tap {
+ public:
+  /// `request`: the request's body, or the object of revenium_tap_new(). Throws as record() does.
+  explicit tap(std::string_view request, const metadata& scope = metadata::of_thread()) {
+    detail::ready();
+    revenium_tap made = 0;
+    const int code = revenium_tap_new(request.data(), request.size(), scope.native(), &made);
+    handle owned(made);
+    detail::check(code, owned);
+    tap_ = std::move(owned);
+  }
+
+  /// More bytes of the reply's body, without its content coding.
+  void write(std::string_view bytes) noexcept { revenium_tap_write(tap_.get(), bytes.data(), bytes.size()); }
+  /// The reply came whole.
+  void end() noexcept { revenium_tap_end(tap_.get(), nullptr, 0); }
+  /// Or otherwise: `ending` is the object of revenium_tap_end(), such as R"({"status":529})". Malformed, it is recorded as
+  /// cancelled.
+  void end(std::string_view ending) noexcept { revenium_tap_end(tap_.get(), ending.data(), ending.size()); }
+
+ private:
+  handle tap_;
+};
+
+}  // namespace revenium
+
+#endif

@@ -1,0 +1,76 @@
+//! A call that is over: its request, its reply and its times are told at once.
+
+use super::reply::Reply;
+use super::told::Told;
+use super::{Observed, Seen};
+use crate::client::Engine;
+use crate::common::error::{Code, Error, Result};
+use crate::completion::outcome::{Facts, Outcome, info_json};
+use crate::messages::Summary;
+use crate::meter::Times;
+use crate::meter::scope::Scope;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+/// revenium_record(). The outcome tells of the record, and its usage is that of the reply.
+pub fn record(engine: &Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
+    let told = Told::parse(text)?;
+    if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
+        let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
+        return Err(Error::new(Code::Argument, text));
+    }
+    let observed = Observed::new(engine.clone(), &told, scope)?;
+    engine.counters.observed.fetch_add(1, Ordering::Relaxed);
+    let mut reply = Reply::new(usize::MAX);
+    if let Some(bytes) = told.events.as_deref().or(told.response) {
+        reply.push(bytes.as_bytes());
+    }
+    let service = reply.service();
+    let read = reply.end();
+    let duration = told.duration.unwrap_or_default();
+    let error = told.error.as_ref().or(read.fault.as_ref());
+    let batch = told.batch.as_ref();
+    let batch_id = batch.map(|batch| batch.transaction_id().unwrap_or_else(|| invented(read.summary.as_ref())));
+    let seen = Seen {
+        service,
+        streamed: told.streamed.or(observed.streamed).unwrap_or(read.was_streamed),
+        times: Times {
+            started: told
+                .started_at
+                .unwrap_or_else(|| SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::now())),
+            first_token: told.first_token,
+            ended: duration,
+        },
+        summary: read.summary.as_ref(),
+        error,
+        batch: batch_id.as_deref(),
+    };
+    let transaction_id = match &batch_id {
+        _ if told.unused => None,
+        Some(id) => engine.ledger().once(id, || observed.record(&seen)),
+        None => observed.record(&seen),
+    };
+    Ok(outcome(&told, read.summary, transaction_id, duration))
+}
+
+/// For a batch that does not say which request this was: the message's own id.
+fn invented(summary: Option<&Summary>) -> String {
+    let id = summary.and_then(|summary| summary.id.clone()).filter(|id| !id.trim().is_empty());
+    id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+}
+
+fn outcome(told: &Told<'_>, summary: Option<Summary>, transaction_id: Option<String>, duration: Duration) -> Outcome {
+    let summary = summary.unwrap_or_default();
+    let facts = Facts {
+        model: summary.model.clone(),
+        stop_reason: summary.stop_reason.clone(),
+        metered: transaction_id.is_some(),
+        transaction_id,
+        duration,
+        first_token: told.first_token,
+        attempts: told.attempts,
+        ..Facts::default()
+    };
+    Outcome::reply(info_json(Some(Code::Ok), &facts, None), summary, facts)
+}
