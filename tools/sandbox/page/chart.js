@@ -81,7 +81,14 @@ function seriesOf(rows, dimension, metric, top) {
   // Where nothing happened a sum is zero, and a mean is nothing.
   const empty = ['cost', 'calls', 'tokens', 'failed'].includes(metric) ? 0 : null;
   const value = (sum) => (sum && Number.isFinite(sum[metric]) ? sum[metric] : empty);
-  return { times, lines: sums.map((line) => Array.from(line, value)), step };
+  const lines = sums.map((line) => Array.from(line, value));
+  if (times.length === 1) {
+    // A point alone stands in the middle of a minute.
+    times.unshift(times[0] - 30);
+    times.push(times[1] + 30);
+    for (const line of lines) [line[1], line[0], line[2]] = [line[0], null, null];
+  }
+  return { times, lines, step };
 }
 
 function plotOf(names, metric, theme, data) {
@@ -102,11 +109,7 @@ function plotOf(names, metric, theme, data) {
     height: 240,
     series: [{ label: 'time' }, ...series],
     axes: [axis, { ...axis, size: 78, values: (_, ticks) => ticks.map(show) }],
-    // A single point stands in the middle of a minute.
-    scales: {
-      x: { range: (_, from, to) => (from === to ? [from - 30, to + 30] : [from, to]) },
-      y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] },
-    },
+    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] } },
   };
   $('chart').replaceChildren();
   return new uPlot(options, data, $('chart'));
