@@ -34,6 +34,7 @@ test: needs check build examples ## everything
 	$(CARGO) test --workspace
 	tests/c/run.sh
 	tests/spool.sh
+	tests/replies.sh
 	tests/bedrock.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
