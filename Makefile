@@ -45,6 +45,7 @@ check: ## format, lints and the fast tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib
+	tools/third_party.py --check
 
 bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE=1)
 	rm -rf $(TARGET)/criterion
