@@ -55,13 +55,15 @@ class Ended:
 class Call:
     """A call under way: what has arrived and was not taken. `head` and `ended` are None until they come."""
 
-    __slots__ = ("queue", "tag", "handle", "head", "events", "ended", "waiter", "__weakref__")
+    __slots__ = ("queue", "tag", "handle", "head", "begun", "events", "ended", "waiter", "__weakref__")
 
     def __init__(self, queue, tag, handle):
         self.queue = queue
         self.tag = tag
         self.handle = handle
         self.head = None
+        # An event has come.
+        self.begun = False
         self.events = collections.deque()
         self.ended = None
         self.waiter = None
@@ -73,6 +75,7 @@ class Call:
 
     def frame(self, kind, code, body):
         if kind == native.FRAME_EVENT:
+            self.begun = True
             self.events.append((code, body))
         elif kind == native.FRAME_HEAD:
             self.head = body
