@@ -36,6 +36,7 @@ test: needs check build examples ## everything
 	$(CARGO) test -p revenium --lib --no-default-features
 	tests/c/run.sh
 	tests/spool.sh
+	tests/replies.sh
 	tests/bedrock.sh
 	tests/page.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
@@ -47,6 +48,7 @@ check: ## format, lints and the fast tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib
+	tools/third_party.py --check
 
 bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE=1)
 	rm -rf $(TARGET)/criterion

@@ -36,6 +36,7 @@ prefix=$scratch/usr
 lib=$prefix/lib
 make install PROFILE=dev PREFIX="$prefix"
 
+[ -s "$prefix/share/doc/revenium/THIRD_PARTY.md" ] || fail "the licences of what is linked are missing"
 readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || fail "the soname is not librevenium.so.1"
 [ "$(readlink "$lib/librevenium.so")" = librevenium.so.1 ] || fail "librevenium.so is no link to librevenium.so.1"
 [ "$(readlink "$lib/librevenium.so.1")" = "librevenium.so.$version" ] || fail "librevenium.so.1 is no link to the file"

@@ -140,9 +140,12 @@ impl Engine {
             .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
-    /// For the providers.
-    pub fn http(&self) -> Result<&reqwest::Client> {
-        self.clients().map(|clients| &clients.calls)
+    /// For calls to `provider`.
+    pub fn http(&self, provider: Provider) -> Result<&reqwest::Client> {
+        self.clients().map(|clients| match provider {
+            Provider::Anthropic => &clients.direct,
+            Provider::Bedrock => &clients.aws,
+        })
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
