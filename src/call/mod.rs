@@ -7,21 +7,24 @@ mod silence;
 
 use self::attempt::answered;
 use self::reply::{Arrived, Form, begin, stream, whole};
-use crate::client::Engine;
+use crate::client::accounts::Account;
 use crate::client::handles::Registry;
 use crate::client::process::core;
+use crate::client::{Engine, Metering};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::callbacks;
 use crate::completion::outcome::{Facts, Outcome, Text, info_json};
 use crate::completion::queue::Queue;
 use crate::completion::{Bell, Sink};
-use crate::delivery::{Expected, Pushing};
+use crate::delivery::Pushing;
 use crate::messages::request::Request;
 use crate::messages::{Reader, Summary};
-use crate::meter::{self, End, Metadata, Times};
+use crate::meter::capture::Prompts;
+use crate::meter::{self, End, Times};
 use crate::provider::{Head, Prepared, Provider};
 use once_cell::sync::OnceCell;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -156,12 +159,7 @@ impl callbacks::Dispatched for Call {
 pub struct Job {
     pub request: Request,
     pub prepared: Prepared,
-    /// Environment, settings, scope and call, merged.
-    pub metadata: Metadata,
-    pub metered: bool,
-    /// Held so that delivery knows of the records to come.
-    #[allow(dead_code)]
-    pub expected: Option<Expected>,
+    pub metering: Metering,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }
@@ -237,12 +235,12 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         () = deadline => Err(Error::new(Code::Timeout, "The call took longer than its timeout.")),
     };
     let (outcome, pushing) = settle(engine, &job, progress, ended);
-    if let Some(pushing) = pushing {
+    if let Some((account, pushing)) = pushing {
         if engine.counters.in_flight.load(Ordering::Relaxed) > 1 {
             // Calls that end at the same time share a commit.
             turn().await;
         }
-        engine.delivered(pushing).await;
+        engine.delivered(&account, pushing).await;
     }
     log::debug!(
         "call {}: {} after {} ms and {} attempts, {}",
@@ -250,7 +248,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         outcome.code.name(),
         outcome.facts.duration.as_millis(),
         outcome.facts.attempts,
-        if job.metered { "metered" } else { "not metered" }
+        if job.metering.account.is_some() { "metered" } else { "not metered" }
     );
     // The record is safe by now; its way to Revenium starts after the caller has the result.
     let bell = unfinished.report(outcome);
@@ -288,7 +286,12 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
 }
 
 /// Meter the call and say how it ended. The caller has its result only after the record is safe.
-fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> (Outcome, Option<Pushing>) {
+fn settle(
+    engine: &Engine,
+    job: &Job,
+    mut progress: Progress,
+    ended: Result<Arrived>,
+) -> (Outcome, Option<(Account, Pushing)>) {
     let duration = progress.clock.elapsed();
     let message = progress.reader.take().map(Reader::into_message);
     // A message that never started is found only here.
@@ -303,7 +306,18 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.has_facts()).map(|message| message.summary()),
     };
-    let (transaction_id, pushing) = record(engine, job, &progress, duration, summary, ended.as_ref().err());
+    // Of a stream that was cancelled, what had come.
+    let partial = || message.as_ref().and_then(|message| message.to_json().ok());
+    let prompts = job.metering.capture.prompts.then(|| {
+        let json = match &ended {
+            Ok((json, _)) => Some(Cow::Borrowed(json.as_slice())),
+            Err(_) => partial().map(Cow::Owned),
+        };
+        let request = &job.request;
+        Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
+    });
+    let seen = Seen { duration, summary, error: ended.as_ref().err(), prompts: prompts.as_ref() };
+    let (transaction_id, pushing) = record(engine, job, &progress, &seen);
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -325,20 +339,25 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     (outcome, pushing)
 }
 
+/// What a record tells of a call's end.
+struct Seen<'a> {
+    duration: Duration,
+    summary: Option<&'a Summary>,
+    error: Option<&'a Error>,
+    prompts: Option<&'a Prompts>,
+}
+
 /// Hand the call's records to delivery. The main record's transaction id.
 fn record(
     engine: &Engine,
     job: &Job,
     progress: &Progress,
-    duration: Duration,
-    summary: Option<&Summary>,
-    error: Option<&Error>,
-) -> (Option<String>, Option<Pushing>) {
+    seen: &Seen<'_>,
+) -> (Option<String>, Option<(Account, Pushing)>) {
+    let error = seen.error;
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
-    if !job.metered || unsent {
-        return (None, None);
-    }
+    let Some(account) = job.metering.account.as_ref().filter(|_| !unsent) else { return (None, None) };
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
         return (None, None);
     }
@@ -349,10 +368,10 @@ fn record(
     let records = meter::records(&meter::Call {
         service: progress.provider.into(),
         request: &job.request.facts,
-        metadata: &job.metadata,
+        metadata: &job.metering.metadata,
         streamed: job.request.wants_stream,
-        times: Times { started: progress.started, first_token: progress.first_token, ended: duration },
-        summary,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: seen.duration },
+        summary: seen.summary,
         end: match error {
             None => End::Complete,
             Some(error) if error.code == Code::Cancelled => End::Cancelled,
@@ -361,9 +380,12 @@ fn record(
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
         batch: None,
+        prompts: seen.prompts,
+        capture: job.metering.capture,
+        key: job.metering.key.as_ref(),
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
     });
     let transaction_id = records.first().map(|record| record.transaction_id.clone());
-    (transaction_id, engine.deliver(records))
+    (transaction_id, Some((account.clone(), engine.deliver(account, records))))
 }
