@@ -7,9 +7,10 @@ mod silence;
 
 use self::attempt::answered;
 use self::reply::{Arrived, Form, begin, stream, whole};
-use crate::client::Engine;
+use crate::client::accounts::Account;
 use crate::client::handles::Registry;
 use crate::client::process::core;
+use crate::client::{Engine, Metering};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::callbacks;
@@ -19,9 +20,11 @@ use crate::completion::{Bell, Sink};
 use crate::delivery::Pushing;
 use crate::messages::request::Request;
 use crate::messages::{Reader, Summary, Written};
-use crate::meter::{self, End, Metadata, Times};
+use crate::meter::capture::Prompts;
+use crate::meter::{self, End, Times};
 use crate::provider::{Head, Prepared, Provider};
 use once_cell::sync::OnceCell;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -156,9 +159,7 @@ impl callbacks::Dispatched for Call {
 pub struct Job {
     pub request: Request,
     pub prepared: Prepared,
-    /// Environment, settings, scope and call, merged.
-    pub metadata: Metadata,
-    pub metered: bool,
+    pub metering: Metering,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }
@@ -234,12 +235,12 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         () = deadline => Err(Error::new(Code::Timeout, "The call took longer than its timeout.")),
     };
     let (outcome, pushing) = settle(engine, &job, progress, ended);
-    if let Some(pushing) = pushing {
+    if let Some((account, pushing)) = pushing {
         if engine.counters.in_flight.load(Ordering::Relaxed) > 1 {
             // Calls that end at the same time share a commit.
             turn().await;
         }
-        engine.delivered(pushing).await;
+        engine.delivered(&account, pushing).await;
     }
     log::debug!(
         "call {}: {} after {} ms and {} attempts, {}",
@@ -247,7 +248,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         outcome.code.name(),
         outcome.facts.duration.as_millis(),
         outcome.facts.attempts,
-        if job.metered { "metered" } else { "not metered" }
+        if job.metering.account.is_some() { "metered" } else { "not metered" }
     );
     // The record is safe by now; its way to Revenium starts after the caller has the result.
     let bell = unfinished.report(outcome);
@@ -285,7 +286,12 @@ async fn drive(engine: &Engine, call: &Arc<Call>, job: &Job, progress: &mut Prog
 }
 
 /// Meter the call and say how it ended. The caller has its result only after the record is safe.
-fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arrived>) -> (Outcome, Option<Pushing>) {
+fn settle(
+    engine: &Engine,
+    job: &Job,
+    mut progress: Progress,
+    ended: Result<Arrived>,
+) -> (Outcome, Option<(Account, Pushing)>) {
     let duration = progress.clock.elapsed();
     let message = progress.reader.take().map(Reader::into_message);
     // A message that never started is found only here.
@@ -316,8 +322,19 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
         }
         (_, None) => None,
     };
-    let used = Used { duration, summary, estimated_output };
-    let (transaction_id, pushing) = record(engine, job, &progress, &used, ended.as_ref().err());
+    // Of a stream that was cancelled, what had come.
+    let partial = || message.as_ref().and_then(|message| message.to_json().ok());
+    let prompts = job.metering.capture.prompts.then(|| {
+        let json = match &ended {
+            Ok((json, _)) => Some(Cow::Borrowed(json.as_slice())),
+            Err(_) => partial().map(Cow::Owned),
+        };
+        let request = &job.request;
+        Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
+    });
+    let error = ended.as_ref().err();
+    let seen = Seen { duration, summary, error, estimated_output, prompts: prompts.as_ref() };
+    let (transaction_id, pushing) = record(engine, job, &progress, &seen);
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -340,11 +357,13 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     (outcome, pushing)
 }
 
-/// What a call took.
-struct Used<'a> {
+/// What a record tells of a call's end.
+struct Seen<'a> {
     duration: Duration,
     summary: Option<&'a Summary>,
+    error: Option<&'a Error>,
     estimated_output: Option<i64>,
+    prompts: Option<&'a Prompts>,
 }
 
 /// The model that answers, by its own name where it said so.
@@ -357,14 +376,12 @@ fn record(
     engine: &Engine,
     job: &Job,
     progress: &Progress,
-    used: &Used<'_>,
-    error: Option<&Error>,
-) -> (Option<String>, Option<Pushing>) {
+    seen: &Seen<'_>,
+) -> (Option<String>, Option<(Account, Pushing)>) {
+    let error = seen.error;
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
-    if !job.metered || unsent {
-        return (None, None);
-    }
+    let Some(account) = job.metering.account.as_ref().filter(|_| !unsent) else { return (None, None) };
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
         return (None, None);
     }
@@ -375,11 +392,11 @@ fn record(
     let records = meter::records(&meter::Call {
         service: progress.provider.into(),
         request: &job.request.facts,
-        metadata: &job.metadata,
+        metadata: &job.metering.metadata,
         streamed: job.request.wants_stream,
-        times: Times { started: progress.started, first_token: progress.first_token, ended: used.duration },
-        summary: used.summary,
-        estimated_output: used.estimated_output,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: seen.duration },
+        summary: seen.summary,
+        estimated_output: seen.estimated_output,
         mark_unbilled_refusals: engine.settings.mark_unbilled_refusals,
         end: match error {
             None => End::Complete,
@@ -389,9 +406,12 @@ fn record(
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
         batch: None,
+        prompts: seen.prompts,
+        capture: job.metering.capture,
+        key: job.metering.key.as_ref(),
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
     });
     let transaction_id = records.first().map(|record| record.transaction_id.clone());
-    (transaction_id, engine.deliver(records))
+    (transaction_id, Some((account.clone(), engine.deliver(account, records))))
 }

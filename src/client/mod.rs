@@ -1,5 +1,6 @@
 //! One run of the library: the runtime, the calls under way, metering; how a call begins and how all of them end.
 
+pub mod accounts;
 pub mod handles;
 pub mod ledger;
 pub mod process;
@@ -7,6 +8,7 @@ pub mod runtime;
 pub mod status;
 
 use crate::call::{self, Call, Job, Unfinished};
+use crate::client::accounts::{Account, Accounts};
 use crate::client::handles::Object;
 use crate::client::ledger::Ledger;
 use crate::client::process::{closed, core, flush_at_exit};
@@ -18,7 +20,9 @@ use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
 use crate::delivery::journal::{self, Folder, fingerprint};
 use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
-use crate::messages::request::{Request, Streaming};
+use crate::messages::request::{Choices, Request, Streaming};
+use crate::meter::capture::Capture;
+use crate::meter::idempotency::CallKey;
 use crate::meter::scope::Scope;
 use crate::meter::{Metadata, Ratios, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
@@ -53,6 +57,8 @@ pub struct Engine {
     runtime: Mutex<Option<Runtime>>,
     /// There is one as soon as there is a key.
     delivery: OnceCell<Arc<Delivery>>,
+    /// Of other accounts, that scopes and calls name.
+    accounts: Accounts,
     live: Mutex<Live>,
     all_reported: Condvar,
     skipped_before: AtomicBool,
@@ -93,7 +99,10 @@ pub struct Begin<'a> {
 pub struct Metering {
     /// Environment, settings, scope and call, merged.
     pub metadata: Metadata,
-    pub metered: bool,
+    /// Where the records go. `None`: it leaves none.
+    pub account: Option<Account>,
+    pub capture: Capture,
+    pub key: Option<CallKey>,
 }
 
 /// Whether two URLs lead to the same scheme, host and port.
@@ -125,6 +134,7 @@ impl Engine {
             handle: OnceCell::new(),
             runtime: Mutex::new(None),
             delivery: OnceCell::new(),
+            accounts: Accounts::default(),
             live: Mutex::default(),
             all_reported: Condvar::new(),
             skipped_before: AtomicBool::new(false),
@@ -168,11 +178,11 @@ impl Engine {
             self.dispatchers.start()?;
         }
         let prepared = self.prepare(&request)?;
-        let Metering { metadata, metered } = self.metering(&request, &scope, prepared.region());
+        let metering = self.metering(&request, &scope, prepared.region())?;
+        let metered = metering.account.is_some();
         let job = Job {
             prepared,
-            metadata,
-            metered,
+            metering,
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
@@ -190,9 +200,9 @@ impl Engine {
     }
 
     /// What a call of `request` has to do with metering. `region`: that is called, where it is known.
-    pub fn metering(&self, request: &Request, scope: &Scope, region: Option<&str>) -> Metering {
-        // Without a way to Revenium the call goes on unmetered.
-        let metered = self.meters(request, scope) && self.delivery().is_ok();
+    pub fn metering(&self, request: &Request, scope: &Scope, region: Option<&str>) -> Result<Metering> {
+        let choices = &request.choices;
+        let account = if self.meters(request, scope) { self.account(choices)? } else { None };
         let mut metadata = match region {
             // The environment tells of another region than the one that is called.
             Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
@@ -203,7 +213,35 @@ impl Engine {
         if let Some(over) = &request.metadata {
             metadata = metadata.overlay(over);
         }
-        Metering { metadata, metered }
+        let settings = &self.settings;
+        Ok(Metering {
+            metadata,
+            capture: Capture {
+                prompts: choices.capture_prompts.unwrap_or(settings.capture_prompts),
+                error_messages: choices.capture_error_messages.unwrap_or(settings.capture_error_messages),
+                limit: choices.max_prompt_size.unwrap_or(settings.max_prompt_size),
+            },
+            key: account.as_ref().and(choices.idempotency_key.as_ref()).map(|key| key.next()),
+            account,
+        })
+    }
+
+    /// Whose records they are. `None`: without a way to Revenium the call goes on unmetered.
+    fn account(&self, choices: &Choices) -> Result<Option<Account>> {
+        if choices.metering_api_key.is_none() && choices.metering_base_url.is_none() {
+            return Ok(self.delivery().ok().cloned().map(Account::new));
+        }
+        let url = match &choices.metering_base_url {
+            Some(base) => delivery::completions_url(base)?.0,
+            None => self.metering_url.clone(),
+        };
+        let own = || Some(self.settings.metering_key(&environment)?.expose().to_owned());
+        let Some(key) = choices.metering_api_key.clone().or_else(own) else { return Ok(None) };
+        let destination = Destination { url, key };
+        if self.destination().is_ok_and(|ours| *ours == destination) {
+            return Ok(self.delivery().ok().cloned().map(Account::new));
+        }
+        self.accounts.get(destination, |destination| self.new_delivery(Arc::new(destination))).map(Some)
     }
 
     /// A body is data, which hosts forward as their users wrote it: it sends no secret of the process anywhere.
@@ -217,6 +255,12 @@ impl Engine {
         }
         if own.headers.iter().any(|(name, _)| *name == "host") {
             return refused("\"revenium\".\"headers\" of a request must not hold \"host\".");
+        }
+        if own.metering_base_url.is_some() && own.metering_api_key.is_none() {
+            return refused(
+                "\"revenium\".\"metering_base_url\" of a request needs \"metering_api_key\" beside it: set the URL in the \
+                 settings or in a scope.",
+            );
         }
         let Some(base) = &own.base_url else { return Ok(()) };
         let host_named = [Some(&self.settings.anthropic_base_url), scope.choices.base_url.as_ref()];
@@ -294,7 +338,8 @@ impl Engine {
 
     /// Whether this call is metered, judged when it starts.
     fn meters(&self, request: &Request, scope: &Scope) -> bool {
-        if request.choices.meter == Some(false) || !self.has_metering_key() {
+        let has_key = request.choices.metering_api_key.is_some() || self.has_metering_key();
+        if request.choices.meter == Some(false) || !has_key {
             return false;
         }
         let marked = scope.meter || request.choices.meter == Some(true);
@@ -313,33 +358,41 @@ impl Engine {
 
     fn delivery(&self) -> Result<&Arc<Delivery>> {
         self.delivery.get_or_try_init(|| {
-            let destination = self.destination()?;
             let settings = &self.settings;
-            let directory = settings.spool_directory(&environment);
-            if directory.is_none() && settings.spool_dir.is_none() {
+            if settings.spool_dir.is_none() && settings.spool_directory(&environment).is_none() {
                 log::warn!(
                     "records are kept in memory only, and lost if the process ends before they are sent: there is \
                      neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
                 );
             }
-            let options = delivery::Options {
-                workers: settings.metering_workers,
-                attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
-                max_retries: settings.metering_max_retries,
-                queue_records: settings.metering_queue_size,
-                queue_bytes: settings.metering_queue_bytes,
-                max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
-                linger: Duration::from_millis(settings.metering_linger_ms),
-                journal: directory.map(|directory| {
-                    let synced = settings.spool_sync == SpoolSync::Power;
-                    journal::Options::new(directory, settings.spool_max_bytes, synced)
-                }),
-                ..delivery::Options::default()
-            };
-            let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
-            delivery.start(self.runtime()?, self.clients()?.metering.clone());
-            Ok(delivery)
+            self.new_delivery(self.destination()?)
         })
+    }
+
+    fn new_delivery(&self, destination: Arc<Destination>) -> Result<Arc<Delivery>> {
+        let settings = &self.settings;
+        let options = delivery::Options {
+            workers: settings.metering_workers,
+            attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
+            max_retries: settings.metering_max_retries,
+            queue_records: settings.metering_queue_size,
+            queue_bytes: settings.metering_queue_bytes,
+            max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
+            linger: Duration::from_millis(settings.metering_linger_ms),
+            journal: settings.spool_directory(&environment).map(|directory| {
+                let synced = settings.spool_sync == SpoolSync::Power;
+                journal::Options::new(directory, settings.spool_max_bytes, synced)
+            }),
+            ..delivery::Options::default()
+        };
+        let delivery = Delivery::new(options, destination, Box::new(|report| core().tell_subscribers(report)));
+        delivery.start(self.runtime()?, self.clients()?.metering.clone());
+        Ok(delivery)
+    }
+
+    /// The process's own, and those of other accounts.
+    fn deliveries(&self) -> impl Iterator<Item = Arc<Delivery>> {
+        self.delivery.get().cloned().into_iter().chain(self.accounts.all())
     }
 
     fn destination(&self) -> Result<Arc<Destination>> {
@@ -349,15 +402,13 @@ impl Engine {
     }
 
     /// Hand records over; [`Engine::delivered`] is the other half.
-    pub fn deliver(&self, records: Vec<Record>) -> Option<Pushing> {
-        self.delivery.get().map(|delivery| delivery.begin_push(records.into_iter().map(outgoing)))
+    pub fn deliver(&self, account: &Account, records: Vec<Record>) -> Pushing {
+        account.delivery.begin_push(records.into_iter().map(outgoing))
     }
 
     /// Hand over the records of a call that somebody else made: they are safe when this returns.
-    pub fn deliver_now(&self, records: Vec<Record>) {
-        if let Some(delivery) = self.delivery.get() {
-            delivery.push(records.into_iter().map(outgoing));
-        }
+    pub fn deliver_now(&self, account: &Account, records: Vec<Record>) {
+        account.delivery.push(records.into_iter().map(outgoing));
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -369,18 +420,17 @@ impl Engine {
     }
 
     /// Wait until the records are in the spool.
-    pub async fn delivered(&self, pushing: Pushing) {
-        if let Some(delivery) = self.delivery.get() {
-            delivery.finish_push(pushing).await;
-        }
+    pub async fn delivered(&self, account: &Account, pushing: Pushing) {
+        account.delivery.finish_push(pushing).await;
     }
 
     pub fn delivery_counts(&self) -> delivery::Counts {
-        self.delivery.get().map(|delivery| delivery.counts()).unwrap_or_default()
+        let counts = self.deliveries().map(|delivery| delivery.counts());
+        counts.reduce(accounts::together).unwrap_or_default()
     }
 
     pub fn records_pending(&self) -> usize {
-        self.delivery.get().map_or(0, |delivery| delivery.pending())
+        self.deliveries().map(|delivery| delivery.pending()).sum()
     }
 
     pub fn spool_state(&self) -> Option<delivery::SpoolState> {
@@ -393,7 +443,8 @@ impl Engine {
             // Where this fails there is nothing to wait for either.
             let _ = self.delivery();
         }
-        self.delivery.get().is_none_or(|delivery| delivery.flush(deadline))
+        // Each has until the same time; those behind the first wait meanwhile, too.
+        self.deliveries().fold(true, |flushed, delivery| delivery.flush(deadline) && flushed)
     }
 
     /// Whether there are files of this account and destination in the spool.
@@ -471,13 +522,18 @@ impl Engine {
         for tap in core().registry.taps() {
             tap.abandon();
         }
-        let delivery = self.delivery.get();
         let flush = |delivery: &Arc<Delivery>| match exiting {
             true => delivery.flush_and_leave(deadline),
             false => delivery.flush(deadline),
         };
-        let flushed = delivery.is_none_or(flush);
-        let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
+        let deliveries: Vec<_> = self.deliveries().collect();
+        for delivery in &deliveries {
+            flush(delivery);
+        }
+        let left = deliveries.iter().map(|delivery| delivery.stop()).fold(Left::default(), |all, left| Left {
+            lost: all.lost + left.lost,
+            in_spool: all.in_spool + left.in_spool,
+        });
         // So that a tool that looks for leaks finds none. At an exit nobody looks, and the host's threads may be gone.
         let patience = if exiting { Instant::now() } else { settled };
         if let Some(runtime) = self.runtime.lock().take() {
@@ -486,10 +542,10 @@ impl Engine {
         if all_reported && !exiting {
             self.dispatchers.stop(patience);
         }
-        if flushed && left == Left::default() {
-            return Ok(());
-        }
         let text = match left {
+            // What counts is what is left, not how long it took.
+            Left { lost: 0, in_spool: 0 } if all_reported => return Ok(()),
+            Left { lost: 0, in_spool: 0 } => "calls were under way that had not reported.".to_owned(),
             Left { lost: 0, in_spool } => format!("{in_spool} metering records stay in the spool for the next run."),
             Left { lost, .. } => format!("{lost} metering records could not be sent in time."),
         };

@@ -2,8 +2,9 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::edit::{Member, find, members, spliced};
+use crate::meter::idempotency::IdempotencyKey;
 use crate::meter::{Metadata, RequestFacts};
-use crate::settings::ProviderChoice;
+use crate::settings::{ProviderChoice, Secret};
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -42,6 +43,13 @@ pub struct Choices {
     /// False: the caller tries again by himself, so a failure that may be tried again leaves no record.
     pub meter_retryable: Option<bool>,
     pub max_retries: Option<u32>,
+    pub capture_prompts: Option<bool>,
+    pub max_prompt_size: Option<usize>,
+    pub capture_error_messages: Option<bool>,
+    /// Another account of Revenium than the process's.
+    pub metering_api_key: Option<String>,
+    pub metering_base_url: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
     /// `base_url` was named by a body and is none of the host's: no secret of the process goes there.
     pub foreign: bool,
 }
@@ -128,6 +136,12 @@ impl Choices {
             meter: self.meter.or(outer.meter),
             meter_retryable: self.meter_retryable.or(outer.meter_retryable),
             max_retries: self.max_retries.or(outer.max_retries),
+            capture_prompts: self.capture_prompts.or(outer.capture_prompts),
+            max_prompt_size: self.max_prompt_size.or(outer.max_prompt_size),
+            capture_error_messages: self.capture_error_messages.or(outer.capture_error_messages),
+            metering_api_key: self.metering_api_key.or_else(|| outer.metering_api_key.clone()),
+            metering_base_url: self.metering_base_url.or_else(|| outer.metering_base_url.clone()),
+            idempotency_key: self.idempotency_key.or_else(|| outer.idempotency_key.clone()),
             foreign: self.foreign,
         }
     }
@@ -195,6 +209,29 @@ impl Choices {
                 "max_retries" => {
                     let n = value.as_u64().filter(|n| *n <= 100).ok_or_else(|| wrong("a number from 0 to 100"))?;
                     choices.max_retries = Some(n as u32);
+                }
+                "capture_prompts" => {
+                    choices.capture_prompts = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?);
+                }
+                "capture_error_messages" => {
+                    choices.capture_error_messages = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?);
+                }
+                "max_prompt_size" => {
+                    let size = value.as_u64().filter(|size| *size <= 10_000_000);
+                    let size = size.ok_or_else(|| wrong("a number of characters up to 10000000"))?;
+                    choices.max_prompt_size = Some((size as usize).max(200));
+                }
+                "metering_api_key" => {
+                    let key = value.as_str().and_then(|key| Secret::metering_key(key).ok());
+                    let key = key.ok_or_else(|| wrong("a Revenium key, which begins with hak_ or rev_"))?;
+                    choices.metering_api_key = Some(key.expose().to_owned());
+                }
+                "metering_base_url" => {
+                    choices.metering_base_url = Some(value.as_str().ok_or_else(|| wrong("a URL"))?.to_owned());
+                }
+                "idempotency_key" => {
+                    let key = value.as_str().and_then(IdempotencyKey::new);
+                    choices.idempotency_key = Some(key.ok_or_else(|| wrong("1 to 255 visible ASCII characters"))?);
                 }
                 _ => return Err(Error::new(Code::Config, format!("\"revenium\" has no choice named \"{name}\"."))),
             }
@@ -293,6 +330,10 @@ mod tests {
             (r#"{"revenium":{"aws_region":"US East"}}"#, Code::Config, "aws_region"),
             (r#"{"revenium":{"headers":{"a b":"c"}}}"#, Code::Config, "headers"),
             (r#"{"revenium":{"meter":1}}"#, Code::Config, "true or false"),
+            (r#"{"revenium":{"capture_prompts":"yes"}}"#, Code::Config, "true or false"),
+            (r#"{"revenium":{"max_prompt_size":-1}}"#, Code::Config, "max_prompt_size"),
+            (r#"{"revenium":{"metering_api_key":"sk-other"}}"#, Code::Config, "hak_"),
+            (r#"{"revenium":{"idempotency_key":"a b"}}"#, Code::Config, "visible ASCII"),
         ] {
             let error = Request::parse(text, Streaming::AsRequested).err().unwrap();
             assert_eq!(error.code, code, "{text}");

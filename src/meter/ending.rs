@@ -1,11 +1,13 @@
 //! How a call ended, in Revenium's words.
 
+use super::capture::{Capture, mask};
 use super::{End, Summary};
 use crate::common::error::{Code, Error};
+use crate::common::log::redact;
 
 /// The failure members of a record.
 pub(super) struct Failure {
-    /// Never the message: it can quote the prompt.
+    /// The error's class. Its message only where the host wants it: that can quote the prompt.
     pub reason: String,
     pub code: Option<u16>,
 }
@@ -32,21 +34,43 @@ pub(super) fn stop_reason(end: End<'_>, summary: Option<&Summary>) -> &'static s
 }
 
 /// `errorReason` and `errorCode`; nothing when the call did not fail.
-pub(super) fn failure(end: End<'_>) -> Option<Failure> {
+pub(super) fn failure(end: End<'_>, capture: Capture) -> Option<Failure> {
     let End::Failed(error) = end else { return None };
     if error.code == Code::Cancelled {
         return None;
     }
-    Some(match status(error) {
-        Some(status @ 400..) => {
-            Failure { reason: format!("{} (HTTP {status})", of_status(status)), code: Some(status) }
-        }
+    let (class, status, code) = match status(error) {
+        Some(status @ 400..) => (of_status(status).to_owned(), Some(status), Some(status)),
         // An error event inside a stream came with 200, which is no code of a failure.
         Some(status) if !matches!(error.code, Code::Connection | Code::Timeout | Code::Stream) => {
-            Failure { reason: format!("APIStatusError (HTTP {status})"), code: None }
+            ("APIStatusError".to_owned(), Some(status), None)
         }
-        _ => Failure { reason: of_code(error.code), code: None },
-    })
+        _ => (of_code(error.code), None, None),
+    };
+    let behind = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+    // What a provider says can quote the prompt.
+    let wanted = capture.error_messages && (capture.prompts || status.is_none());
+    let reason = match wanted.then(|| message(error)).filter(|message| !message.is_empty()) {
+        Some(message) => {
+            let room = LONGEST_REASON.saturating_sub(class.len() + 2 + behind.len());
+            let message: String = message.chars().take(room).collect();
+            format!("{class}: {message}{behind}")
+        }
+        None => class + &behind,
+    };
+    Some(Failure { reason, code })
+}
+
+/// Revenium stores no longer ones.
+const LONGEST_REASON: usize = 255;
+
+/// What the provider said, else what this library says, without secrets.
+fn message(error: &Error) -> String {
+    let body = error.http.as_ref().map(|http| http.body.as_slice()).unwrap_or_default();
+    let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = said.as_ref().and_then(|body| body.get("error").unwrap_or(body).get("message")?.as_str());
+    let text = mask(said.unwrap_or(&error.message)).replace("***REDACTED***", "[REDACTED]");
+    redact(text.trim()).into_owned()
 }
 
 /// The HTTP status, where one came.
@@ -153,11 +177,36 @@ mod tests {
             (Error::new(Code::Aws, "secret-word"), "AwsError", None),
             (Error::new(Code::RequestTooLarge, "secret-word"), "ContentTooLargeError", None),
         ] {
-            let failure = failure(End::Failed(&error)).unwrap();
+            let failure = failure(End::Failed(&error), Capture::default()).unwrap();
             assert_eq!((failure.reason.as_str(), failure.code), (reason, code));
         }
-        assert!(failure(End::Complete).is_none());
-        assert!(failure(End::Cancelled).is_none());
-        assert!(failure(End::Failed(&Error::new(Code::Cancelled, ""))).is_none());
+        assert!(failure(End::Complete, Capture::default()).is_none());
+        assert!(failure(End::Cancelled, Capture::default()).is_none());
+        assert!(failure(End::Failed(&Error::new(Code::Cancelled, "")), Capture::default()).is_none());
+    }
+
+    #[test]
+    fn a_message_shows_only_where_it_is_wanted_and_without_secrets() {
+        let key = "sk-ant-ahov29GNUbipw3AHOVcj";
+        let body = format!(r#"{{"type":"error","error":{{"type":"x","message":"bad {key} {}"}}}}"#, "y".repeat(400));
+        let http = HttpError { status: 400, body: body.into_bytes(), retry_after_ms: None };
+        let answered = Error::new(Code::BadRequest, "sentence").with_http(http);
+        let unanswered = Error::new(Code::Connection, "nobody there");
+        for (prompts, error_messages, said, sentence) in [
+            (false, false, false, false),
+            (true, false, false, false),
+            (false, true, false, true),
+            (true, true, true, true),
+        ] {
+            let capture = Capture { prompts, error_messages, limit: 0 };
+            let reason = failure(End::Failed(&answered), capture).unwrap().reason;
+            assert_eq!(reason.contains("bad"), said, "{reason}");
+            assert!(
+                reason.ends_with(" (HTTP 400)") && reason.chars().count() <= 255 && !reason.contains(key),
+                "{reason}"
+            );
+            let reason = failure(End::Failed(&unanswered), capture).unwrap().reason;
+            assert_eq!(reason, if sentence { "APIConnectionError: nobody there" } else { "APIConnectionError" });
+        }
     }
 }

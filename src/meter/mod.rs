@@ -3,10 +3,12 @@
 //! Pure: no I/O, no clock, no runtime. `request` reads the request, `metadata` reads what the user tells about the call
 //! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
 
+pub mod capture;
 mod clock;
 mod ending;
 mod estimate;
 mod fields;
+pub mod idempotency;
 mod json;
 mod metadata;
 mod misspelt;
@@ -97,6 +99,11 @@ pub struct Call<'a> {
     pub mark_unbilled_refusals: bool,
     /// One answer of a Message Batch: its transaction id, made of the batch's id and the request's own.
     pub batch: Option<&'a str>,
+    /// What it was about, where the host wants that recorded.
+    pub prompts: Option<&'a capture::Prompts>,
+    pub capture: capture::Capture,
+    /// The idempotency key that the host chose.
+    pub key: Option<&'a idempotency::CallKey>,
     /// A message id that is among these gets a suffix.
     pub recent_ids: &'a RecentIds,
     /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.

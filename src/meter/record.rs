@@ -15,9 +15,11 @@ use uuid::Uuid;
 pub fn records(call: &Call<'_>) -> Vec<Record> {
     let stamps = Stamps::of(&call.times, call.streamed);
     let main = main(call, &stamps);
+    let main_key = main.idempotency_key.clone();
     let iterations = call.summary.map_or(&[][..], |summary| &summary.usage.iterations);
     let billed = iterations.iter().enumerate().filter(|(_, iteration)| is_billed(iteration));
-    let more: Vec<_> = billed.map(|(at, entry)| iteration(call, &stamps, &main.transaction_id, at, entry)).collect();
+    let more: Vec<_> =
+        billed.map(|(at, entry)| iteration(call, &stamps, (&main.transaction_id, &main_key), at, entry)).collect();
     let mut records = Vec::with_capacity(1 + more.len());
     records.push(main);
     records.extend(more);
@@ -25,14 +27,15 @@ pub fn records(call: &Call<'_>) -> Vec<Record> {
 }
 
 fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
-    let failure = ending::failure(call.end);
+    let failure = ending::failure(call.end, call.capture);
     let transaction_id = transaction_id(call);
     let key = Uuid::new_v4().simple();
-    let idempotency_key = match (call.batch, &failure) {
+    let idempotency_key = match (call.key, call.batch, &failure) {
+        (Some(chosen), ..) => chosen.of_record(failure.is_some()),
         // The results of a batch may be read again, elsewhere, too.
-        (Some(id), _) => key_of(id),
-        (None, Some(_)) => format!("err:{key}"),
-        (None, None) => key.to_string(),
+        (None, Some(id), _) => key_of(id),
+        (None, None, Some(_)) => format!("err:{key}"),
+        (None, None, None) => key.to_string(),
     };
     let usage = call.summary.map(|summary| &summary.usage);
     let mut tokens = usage.map(|usage| usage.tokens.clone()).unwrap_or_default();
@@ -75,7 +78,9 @@ fn is_billed(iteration: &Iteration) -> bool {
     matches!(iteration.kind.as_str(), "advisor_message" | "compaction")
 }
 
-fn iteration(call: &Call<'_>, stamps: &Stamps, parent: &str, at: usize, entry: &Iteration) -> Record {
+/// `parent`: the main record's transaction id and idempotency key.
+fn iteration(call: &Call<'_>, stamps: &Stamps, parent: (&str, &str), at: usize, entry: &Iteration) -> Record {
+    let (parent, main_key) = parent;
     let transaction_id = format!("{parent}-iteration-{at}");
     let advisor = call.request.advisor_model.as_deref().filter(|_| entry.kind == "advisor_message");
     let body = write(
@@ -91,7 +96,11 @@ fn iteration(call: &Call<'_>, stamps: &Stamps, parent: &str, at: usize, entry: &
             iteration: Some((&entry.kind, parent)),
         },
     );
-    Record { idempotency_key: key_of(&transaction_id), body, transaction_id }
+    let key = match call.key {
+        Some(_) => key_of(&format!("{main_key}-iteration-{at}")),
+        None => key_of(&transaction_id),
+    };
+    Record { idempotency_key: key, body, transaction_id }
 }
 
 /// The id itself where Revenium takes it as a key: 1 to 255 visible ASCII characters.
@@ -200,6 +209,12 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     for (field, value) in metadata.iter().filter(|(field, _)| !DECIDED.contains(field)) {
         object.put(field.wire(), value);
     }
+    if let Some(prompts) = call.prompts.filter(|_| part.iteration.is_none() && part.failure.is_none()) {
+        object.maybe("systemPrompt", prompts.system.as_deref());
+        object.maybe("inputMessages", prompts.input.as_deref());
+        object.maybe("outputResponse", prompts.output.as_deref());
+        object.put("promptsTruncated", &prompts.truncated);
+    }
     object.finish()
 }
 
@@ -255,6 +270,7 @@ fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::idempotency::{CallKey, IdempotencyKey};
     use super::super::metadata::tests::any_object;
     use super::super::request::tests::facts_of;
     use super::super::{Metadata, RecentIds, RequestFacts, Service, Times};
@@ -286,6 +302,7 @@ mod tests {
     struct Sample {
         service: Service,
         batch: Option<&'static str>,
+        key: Option<CallKey>,
         request: RequestFacts,
         metadata: Metadata,
         streamed: bool,
@@ -305,6 +322,7 @@ mod tests {
             Sample {
                 service: Service::Anthropic,
                 batch: None,
+                key: None,
                 request: RequestFacts { model: "claude-sonnet-4-5".into(), ..Default::default() },
                 metadata: Metadata::default(),
                 streamed: false,
@@ -348,6 +366,9 @@ mod tests {
             records(&Call {
                 service: self.service,
                 batch: self.batch,
+                prompts: None,
+                capture: Default::default(),
+                key: self.key.as_ref(),
                 request: &self.request,
                 metadata: &self.metadata,
                 streamed: self.streamed,
@@ -630,6 +651,21 @@ mod tests {
             assert_has(&parse(record), json!({"transactionId": "msgbatch_1-a", "pricingTier": "BATCH"}));
         }
         assert_has(&Sample::told(r#"{"pricingTier":"batch"}"#).main(), json!({"pricingTier": "BATCH"}));
+    }
+
+    #[test]
+    fn a_key_that_the_host_chose_is_that_of_its_records() {
+        let key = IdempotencyKey::new("job").unwrap();
+        let mut sample = Sample { key: Some(key.next()), ..Default::default() }.usage(|usage| {
+            usage.iterations = vec![Iteration { kind: "compaction".into(), ..Iteration::default() }];
+        });
+        let keys =
+            |sample: &Sample| sample.records().into_iter().map(|record| record.idempotency_key).collect::<Vec<_>>();
+        assert_eq!(keys(&sample), ["job", "job-iteration-0"]);
+        sample.key = Some(key.next());
+        assert_eq!(keys(&sample), ["job:2", "job:2-iteration-0"]);
+        let failed = Sample { key: Some(key.next()), ..Sample::failed(Error::new(Code::Connection, "no")) };
+        assert!(keys(&failed)[0].starts_with("job:err:"));
     }
 
     #[test]

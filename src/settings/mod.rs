@@ -81,6 +81,10 @@ pub struct Settings {
     /// A JSON object.
     pub metadata: String,
     pub middleware_source: String,
+    pub capture_prompts: bool,
+    /// Characters.
+    pub max_prompt_size: usize,
+    pub capture_error_messages: bool,
 
     pub mark_unbilled_refusals: bool,
     pub anthropic_base_url: String,

@@ -184,6 +184,12 @@ pub(super) static TABLE: &[Setting] = &[
     text("middleware_source", "one word of visible ASCII characters", "revenium-anthropic-c",
         |s, v| parse::is_word(v) && { s.middleware_source = v.into(); true },
         "What records name as their source. The bindings set it."),
+    flag("capture_prompts", "false", |s, v| s.capture_prompts = v,
+        "Record what calls are about: system prompt, messages and reply, with secrets masked. Scopes and calls may choose for themselves."),
+    number("max_prompt_size", 0..=10_000_000, "50000", |s, v| s.max_prompt_size = (v as usize).max(200),
+        "Most characters of each of these; at least 200."),
+    flag("capture_error_messages", "false", |s, v| s.capture_error_messages = v,
+        "Record why calls failed in words. What a provider says can quote the prompt, so that needs `capture_prompts` too."),
 
     // Anthropic.
     text("anthropic_api_key", KEY, "", |s, v| s.anthropic_api_key.take(v, Secret::new),

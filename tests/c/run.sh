@@ -72,7 +72,7 @@ wanted="$*"
 test -z "$(every_function_has_bad_input | tee "$out/functions.log")"
 verdict "badinput.c names every function" $? "$out/functions.log"
 
-for program in layout calls failures lifecycle scopes observed host badinput fork sigpipe exit dlclose streams5000; do
+for program in layout calls failures lifecycle scopes observed capture host badinput fork sigpipe exit dlclose streams5000; do
     asked $program && build $program $program && run $program 300 "$out/$program"
 done
 

@@ -10,27 +10,30 @@ pub mod tap;
 mod told;
 
 use self::told::Told;
-use crate::client::Engine;
+use crate::client::{Engine, Metering};
 use crate::common::error::{Code, Error, Result};
 use crate::messages::Summary;
 use crate::messages::request::{Choices, Request, Streaming};
+use crate::meter::capture::Prompts;
 use crate::meter::scope::Scope;
-use crate::meter::{self, End, Metadata, RequestFacts, Service, Times};
+use crate::meter::{self, End, RequestFacts, Service, Times};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// A call of somebody else, as far as it is known before its reply.
 struct Observed {
     engine: Arc<Engine>,
     facts: RequestFacts,
-    metadata: Metadata,
+    metering: Metering,
     choices: Choices,
+    /// The request, where it shall be recorded.
+    body: Option<Bytes>,
     /// `None`: nobody said; the reply may.
     service: Option<Service>,
     /// The id or ARN that was called, where the body does not name it.
     model: Option<String>,
     region: Option<String>,
     streamed: Option<bool>,
-    metered: bool,
 }
 
 impl Observed {
@@ -39,10 +42,9 @@ impl Observed {
         let body = told.request.unwrap_or("{}");
         let mut request = Request::parse_within(body, Streaming::AsRequested, &scope.choices)?;
         engine.mistrust(&mut request, &scope)?;
-        let metering = engine.metering(&request, &scope, told.region.as_deref());
-        let mut metadata = metering.metadata;
+        let mut metering = engine.metering(&request, &scope, told.region.as_deref())?;
         if let Some(over) = &told.metadata {
-            metadata = metadata.overlay(over);
+            metering.metadata = metering.metadata.overlay(over);
         }
         let service =
             told.service.or_else(|| told::service_of(body)).or(request.choices.provider.and_then(told::chosen));
@@ -51,13 +53,13 @@ impl Observed {
         }
         Ok(Observed {
             engine,
-            metadata,
+            body: metering.capture.prompts.then_some(request.body),
+            metering,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
             region: told.region.clone(),
             streamed: told.streamed.or(request.wants_stream.then_some(true)),
-            metered: metering.metered,
             facts: request.facts,
         })
     }
@@ -65,9 +67,12 @@ impl Observed {
     /// Hand the call's records to delivery. The main record's transaction id; `None`: it leaves none.
     fn record(&self, seen: &Seen<'_>) -> Option<String> {
         let retryable = seen.error.is_some_and(is_retryable);
-        if !self.metered || (retryable && self.choices.meter_retryable == Some(false)) {
+        let account = self.metering.account.as_ref()?;
+        if retryable && self.choices.meter_retryable == Some(false) {
             return None;
         }
+        let prompts = self.body.as_ref();
+        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
@@ -76,7 +81,7 @@ impl Observed {
         let records = meter::records(&meter::Call {
             service,
             request: &self.facts,
-            metadata: &self.metadata,
+            metadata: &self.metering.metadata,
             streamed: seen.streamed,
             times: seen.times,
             summary: seen.summary,
@@ -90,11 +95,14 @@ impl Observed {
             batch: seen.batch,
             estimated_output,
             mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
+            prompts: prompts.as_ref(),
+            capture: self.metering.capture,
+            key: self.metering.key.as_ref(),
             recent_ids: &self.engine.recent_ids,
             middleware_source: &self.engine.settings.middleware_source,
         });
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        self.engine.deliver_now(records);
+        self.engine.deliver_now(account, records);
         transaction_id
     }
 }
@@ -107,6 +115,8 @@ struct Seen<'a> {
     summary: Option<&'a Summary>,
     error: Option<&'a Error>,
     batch: Option<&'a str>,
+    /// The reply as one message.
+    message: Option<&'a [u8]>,
 }
 
 /// Whether whoever made the call may well try again.

@@ -27,7 +27,7 @@ pub fn record(engine: &Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Re
         reply.push(bytes.as_bytes());
     }
     let service = reply.service();
-    let read = reply.end();
+    let read = reply.end(observed.body.is_some());
     let duration = told.duration.unwrap_or_default();
     let error = told.error.as_ref().or(read.fault.as_ref());
     let batch = told.batch.as_ref();
@@ -45,6 +45,7 @@ pub fn record(engine: &Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Re
         summary: read.summary.as_ref(),
         error,
         batch: batch_id.as_deref(),
+        message: read.message.as_deref(),
     };
     let transaction_id = match &batch_id {
         _ if told.unused => None,

@@ -30,6 +30,8 @@ pub struct Read {
     /// Why it is no whole message.
     pub fault: Option<Error>,
     pub was_streamed: bool,
+    /// The message, put together where it was streamed.
+    pub message: Option<Vec<u8>>,
 }
 
 impl Reply {
@@ -92,22 +94,22 @@ impl Reply {
         matches!(self.form, Form::Frames(..)).then_some(Service::Bedrock)
     }
 
-    /// Nothing more comes.
-    pub fn end(mut self) -> Read {
+    /// Nothing more comes. `wanted`: somebody looks at the message.
+    pub fn end(mut self, wanted: bool) -> Read {
         let was_streamed = matches!(self.form, Form::Sse(_) | Form::Frames(..));
-        let (summary, fault) = match self.form {
-            Form::Unknown => (None, None),
+        let (summary, fault, message) = match self.form {
+            Form::Unknown => (None, None, None),
             Form::Json(mut body) => match self.fault.map_or_else(|| read(&mut body, self.max), Err) {
-                Ok(summary) => (Some(summary), None),
-                Err(fault) => (None, Some(fault)),
+                Ok(summary) => (Some(summary), None, wanted.then_some(body)),
+                Err(fault) => (None, Some(fault), None),
             },
             Form::Sse(mut reader) | Form::Frames(_, mut reader) => {
                 let end = self.fault.take().map_or_else(|| reader.end(&mut self.seen), Err);
                 let message = reader.into_message();
                 let summary = message.has_facts().then(|| message.summary().clone());
-                (summary, end.err())
+                (summary, end.err(), if wanted { message.to_json().ok() } else { None })
             }
         };
-        Read { summary, fault, was_streamed }
+        Read { summary, fault, was_streamed, message }
     }
 }

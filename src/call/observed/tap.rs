@@ -47,7 +47,7 @@ impl Tap {
     /// More of the reply. What cannot be read shows in the record; it is no matter of whoever passes it on.
     pub fn write(&self, bytes: &[u8]) {
         let mut open = self.0.lock();
-        let Some(open) = open.as_mut().filter(|open| open.observed.metered) else { return };
+        let Some(open) = open.as_mut().filter(|open| open.observed.metering.account.is_some()) else { return };
         open.reply.push(bytes);
         if open.first_token.is_none() && open.reply.has_first_delta() {
             open.first_token = Some(open.clock.elapsed());
@@ -76,7 +76,7 @@ impl Tap {
         // Out of the lock: records take their time.
         let Some(open) = self.0.lock().take() else { return };
         let service = open.reply.service();
-        let read = open.reply.end();
+        let read = open.reply.end(open.observed.body.is_some());
         // A message that came whole was no failure, however its connection ended.
         let error = match read.fault {
             None if read.summary.is_some() => error.filter(|error| error.status().is_some_and(|status| status >= 400)),
@@ -91,6 +91,7 @@ impl Tap {
             summary: read.summary.as_ref(),
             error,
             batch: None,
+            message: read.message.as_deref(),
         });
     }
 }
