@@ -35,6 +35,7 @@ test: needs check build examples ## everything
 	tests/c/run.sh
 	tests/spool.sh
 	tests/bedrock.sh
+	tests/platform.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \

@@ -32,6 +32,7 @@
 #include "revenium/library.hpp"
 #include "revenium/message.hpp"
 #include "revenium/messages.hpp"
+#include "revenium/platform.hpp"
 #include "revenium/queue.hpp"
 #include "revenium/scope.hpp"
 

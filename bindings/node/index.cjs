@@ -8,6 +8,7 @@ const { withUsageMetadata, meter } = require('./lib/scopes.cjs');
 const { Stream } = require('./lib/stream.cjs');
 const { MessageStream } = require('./lib/message-stream.cjs');
 const { createFetch, fetch } = require('./lib/fetch.cjs');
+const platform = require('./lib/platform.cjs');
 const { native } = require('./lib/native.cjs');
 const library = require('./lib/status.cjs');
 
@@ -23,6 +24,7 @@ module.exports = Object.assign(Anthropic, {
   /** The loaded library's version. */
   version: native.version(),
   abiVersion: native.abi_version(),
+  ...platform,
   ...library,
   ...errors,
 });

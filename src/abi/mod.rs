@@ -7,6 +7,7 @@ mod edge;
 pub mod library;
 pub mod log;
 pub mod messages;
+pub mod platform;
 pub mod queue;
 pub mod result;
 pub mod scope;

@@ -33,6 +33,8 @@ pub struct Status {
     /// Log and metering frames that found their queue full of them.
     notices_dropped: usize,
     spool: Option<SpoolState>,
+    /// `None`: the library does not run.
+    budgets: Option<Value>,
     settings: Arc<Settings>,
 }
 
@@ -55,6 +57,7 @@ pub fn status() -> Result<Status> {
         delivery: Counts::default(),
         notices_dropped: notices_dropped(),
         spool: configured_spool(&settings),
+        budgets: None,
         settings: Arc::new(settings),
     })
 }
@@ -76,6 +79,7 @@ fn of(engine: &Engine) -> Status {
         delivery: engine.delivery_counts(),
         notices_dropped: notices_dropped(),
         spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
+        budgets: Some(engine.budgets.status()),
         settings: engine.settings.clone(),
     }
 }
@@ -143,6 +147,7 @@ impl Status {
                     "trouble": spool.trouble,
                 }),
             },
+            "budgets": self.budgets,
             "last_error": counts.last_error.as_ref().map(|error| json!({
                 "code": error.code.name(),
                 "http_status": error.http_status,

@@ -22,9 +22,9 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
-pub use metadata::Metadata;
+pub use metadata::{Attribution, Metadata};
 pub use recent::RecentIds;
-pub use record::records;
+pub use record::{provider_label, records};
 pub use request::RequestFacts;
 
 /// When things happened. The durations count from `started`.

@@ -125,13 +125,7 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
 
     object.put("transactionId", part.transaction_id);
     object.put("model", part.model);
-    object.put(
-        "provider",
-        match call.provider {
-            Provider::Anthropic => "ANTHROPIC",
-            Provider::Bedrock => "AWS",
-        },
-    );
+    object.put("provider", provider_label(call.provider));
     object.put("modelSource", "ANTHROPIC");
     object.put("middlewareSource", call.middleware_source);
     object.put("costType", "AI");
@@ -181,6 +175,14 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
         object.put(field.wire(), value);
     }
     object.finish()
+}
+
+/// Who answers, as records name it.
+pub fn provider_label(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Anthropic => "ANTHROPIC",
+        Provider::Bedrock => "AWS",
+    }
 }
 
 /// Text of the provider as Revenium stores it: longer than 255 characters would lose the record without a word.

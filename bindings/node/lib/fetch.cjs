@@ -5,7 +5,7 @@
 const core = require('./core.cjs');
 const { ofResponse } = require('./headers.cjs');
 const { CODE, EVENT } = require('./constants.cjs');
-const { internal } = require('./errors.cjs');
+const { BudgetExceededError, internal } = require('./errors.cjs');
 const scopes = require('./scopes.cjs').internal;
 
 const PATH = '/v1/messages';
@@ -77,9 +77,16 @@ async function fetchVia(maxRetries, input, init) {
     return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
+    if (error.cause instanceof BudgetExceededError) return overBudget(url, error.cause);
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
     return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
+}
+
+/** What the SDK makes its own error of, after one attempt. */
+function overBudget(url, { error }) {
+  const headers = { 'content-type': 'application/json', 'x-should-retry': 'false' };
+  return response(url, { http_status: 402, headers }, JSON.stringify(error));
 }
 
 /** The request for the global fetch: our members are for nobody else. Rewritten only where they are there. */

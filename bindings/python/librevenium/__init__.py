@@ -15,6 +15,7 @@ from ._errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ConflictError,
     InternalServerError,
     NotFoundError,
@@ -39,6 +40,18 @@ from ._messages import (
     Stream,
 )
 from ._objects import Message
+from ._platform import (
+    async_budgets,
+    async_economics,
+    async_jobs,
+    async_platform,
+    budgets,
+    economics,
+    job,
+    jobs,
+    platform,
+    verify_webhook,
+)
 from ._scopes import meter, usage_metadata
 from ._transport import async_http_client, http_client
 
@@ -63,6 +76,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConflictError",
     "InternalServerError",
     "Message",
@@ -82,17 +96,27 @@ __all__ = [
     "abi_version",
     "aflush",
     "ashutdown",
+    "async_budgets",
+    "async_economics",
     "async_http_client",
+    "async_jobs",
     "async_messages",
+    "async_platform",
+    "budgets",
+    "economics",
     "flush",
     "http_client",
     "init",
     "is_initialized",
+    "job",
+    "jobs",
     "messages",
     "meter",
+    "platform",
     "shutdown",
     "status",
     "status_json",
     "usage_metadata",
+    "verify_webhook",
     "version",
 ]
