@@ -35,7 +35,8 @@ pub(super) async fn poll(budgets: Arc<Budgets>, http: reqwest::Client) {
         let fetched = fetch(&budgets, &http).await;
         let rest = match fetched {
             Ok((served, rules)) => {
-                install(&budgets, rules);
+                budgets.install(rules);
+                note_success(&budgets);
                 if let Some(file) = budgets.snapshot_file() {
                     // A disk that takes its time holds up nothing else.
                     let written = tokio::task::spawn_blocking(move || snapshot::write(&file, &served)).await;
@@ -64,8 +65,7 @@ pub(super) async fn poll(budgets: Arc<Budgets>, http: reqwest::Client) {
     }
 }
 
-fn install(budgets: &Budgets, rules: Rules) {
-    *budgets.rules.write() = Some(Arc::new(rules));
+fn note_success(budgets: &Budgets) {
     let mut fetches = budgets.fetches.lock();
     let now = Some(Instant::now());
     (fetches.tried, fetches.succeeded) = (now, now);

@@ -136,10 +136,7 @@ impl Rules {
                 None => &rule.facts.current_value,
                 Some(_) if !over_own_limit => continue,
                 Some(groups) => match caller.names().find_map(|name| groups.get(name)) {
-                    Some(group) if group.breached => match &group.current_value {
-                        Value::Null => &rule.facts.current_value,
-                        own => own,
-                    },
+                    Some(group) if group.breached => &group.current_value,
                     _ => continue,
                 },
             };
@@ -157,8 +154,23 @@ impl Rules {
     }
 }
 
+/// Servers write `true`; 1 and "true" mean the same.
 fn is_true(rule: &Map<String, Value>, name: &str) -> bool {
-    rule.get(name) == Some(&Value::Bool(true))
+    match rule.get(name) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::String(text)) => !text.is_empty(),
+        _ => false,
+    }
+}
+
+/// A number, also one that is written as text; null for anything else.
+fn number(rule: &Map<String, Value>, name: &str) -> Value {
+    match rule.get(name) {
+        Some(Value::Number(number)) => Value::Number(number.clone()),
+        Some(Value::String(text)) => text.trim().parse::<f64>().map_or(Value::Null, Value::from),
+        _ => Value::Null,
+    }
 }
 
 fn given<'a>(rule: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
@@ -182,8 +194,11 @@ impl Rule {
         if of_department || is_true(rule, "shadowMode") {
             return None;
         }
-        let breakdown = given(rule, "groupBreakdown").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let groups = (!breakdown.is_empty() || group_by.is_some()).then(|| {
+        let breakdown = given(rule, "groupBreakdown").and_then(Value::as_array);
+        let has_groups = |breakdown: &&Vec<Value>| {
+            !breakdown.is_empty() || group_by.as_ref().is_some_and(|group_by| !group_by.is_empty())
+        };
+        let groups = breakdown.filter(has_groups).map(|breakdown| {
             let entry = |entry: &Value| {
                 let entry = entry.as_object()?;
                 let name = match entry.get("groupValue")? {
@@ -191,11 +206,11 @@ impl Rule {
                     Value::Number(number) => number.to_string(),
                     _ => return None,
                 };
-                let breached = is_true(entry, "breached") || is_true(entry, "blocked");
-                let current_value = entry.get("currentValue").cloned().unwrap_or_default();
+                let (breached, current_value) = (is_true(entry, "breached"), number(entry, "currentValue"));
                 Some((name.into_boxed_str(), Group { breached, current_value }))
             };
-            breakdown.iter().filter_map(entry).collect::<HashMap<_, _>>()
+            // Of two entries with one name the first counts.
+            breakdown.iter().rev().filter_map(entry).collect::<HashMap<_, _>>()
         });
         let trips = match &groups {
             Some(groups) => groups.values().any(|group| group.breached),
@@ -220,8 +235,8 @@ impl Facts {
         Facts {
             name: text("name").unwrap_or("unnamed rule").to_owned(),
             id: value("ruleId"),
-            current_value: value("currentValue"),
-            threshold: value("threshold"),
+            current_value: number(rule, "currentValue"),
+            threshold: number(rule, "threshold"),
             resets_at: value("resetsAt"),
             deny_message: text("denyMessage").map(str::to_owned),
             action: action(rule),
@@ -256,11 +271,14 @@ impl Departments {
         };
         let ids = |name, old| map(name, old).filter_map(|(address, id)| Some((address, id.as_i64()?))).collect();
         let candidate = |candidate: &Value| {
-            Some(Candidate {
-                rule: candidate.get("ruleId")?.as_i64()?,
-                blocks: candidate.get("tier")?.as_str()?.eq_ignore_ascii_case("BLOCK"),
-                balance: candidate.get("balance").cloned().unwrap_or_default(),
-            })
+            let candidate = candidate.as_object()?;
+            let blocks = match candidate.get("tier")?.as_str()?.to_ascii_uppercase().as_str() {
+                "BLOCK" => true,
+                "WARN" => false,
+                _ => return None,
+            };
+            let rule = candidate.get("ruleId")?.as_i64()?;
+            Some(Candidate { rule, blocks, balance: number(candidate, "balance") })
         };
         let mut departments = Departments {
             candidates: map("departmentBudgetCandidates", "orgUnitBudgetCandidates")
