@@ -39,6 +39,7 @@ test: needs check build examples ## everything
 	tests/replies.sh
 	tests/bedrock.sh
 	tests/page.sh
+	tests/platform.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \

@@ -1,10 +1,11 @@
 //! librevenium: call Claude, directly or through AWS Bedrock, with every call metered to Revenium.
 //!
-//! Ten rooms; a call flows through them like this:
+//! Eleven rooms; a call flows through them like this:
 //!
 //! ```text
 //! abi → client → call → provider → messages → completion → (result to the caller)
-//!                  └──→ meter → delivery → Revenium
+//!           │      └──→ meter → delivery → Revenium
+//!           └─→ platform → Revenium
 //! ```
 //!
 //! | Room | What it does |
@@ -16,6 +17,7 @@
 //! | `provider` | who answers: a request → a head and bytes |
 //! | `meter` | facts of one call → records; scopes and metadata |
 //! | `delivery` | records → Revenium: queue, journal, retries |
+//! | `platform` | what else Revenium offers: jobs and outcomes, economics, budgets, webhooks |
 //! | `messages` | the Messages API as bytes: request in, events and message out; no I/O |
 //! | `settings` | what can be set, for the library and for one call |
 //! | `common` | what every room may use: errors, logs, JSON, HTTP, the operating system |
@@ -33,5 +35,6 @@ pub mod completion;
 pub mod delivery;
 pub mod messages;
 pub mod meter;
+pub mod platform;
 pub mod provider;
 pub mod settings;

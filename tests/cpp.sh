@@ -54,7 +54,7 @@ run() { # label, program
 }
 
 for standard in 17 20; do
-    for program in calls scopes library abi memory; do
+    for program in calls scopes library platform abi memory; do
         # The memory of ten thousand calls is the same in both.
         [ "$program-$standard" = memory-20 ] && continue
         build "$program-$standard" "-std=c++$standard" "$tests/cpp/$program.cpp"
@@ -79,7 +79,7 @@ int main() { other(); return revenium::version().empty(); }' >"$out/twice.cpp"
 build twice -std=c++17 "$out/twice.cpp" "$out/other.cpp" && "$out/twice"
 verdict $? "two files of one program"
 
-for program in calls scopes library; do
+for program in calls scopes library platform; do
     build "$program-sanitized" -std=c++20 -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
         -fno-sanitize-recover=all "$tests/cpp/$program.cpp"
     verdict $? "$program builds with sanitizers"

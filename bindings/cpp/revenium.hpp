@@ -33,6 +33,7 @@
 #include "revenium/message.hpp"
 #include "revenium/messages.hpp"
 #include "revenium/observed.hpp"
+#include "revenium/platform.hpp"
 #include "revenium/queue.hpp"
 #include "revenium/scope.hpp"
 

@@ -57,6 +57,9 @@ const (
 	// ErrAWS: AWS credentials or signing.
 	ErrAWS Code = -22
 
+	// ErrBudgetExceeded: A budget at Revenium refuses the call: nothing was sent, and nothing is metered.
+	ErrBudgetExceeded Code = -23
+
 	// ErrAPI: The provider answered with an error; from here on named as in Anthropic's own SDKs. Any other HTTP status.
 	ErrAPI Code = -40
 

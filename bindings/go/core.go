@@ -225,6 +225,13 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 	if scope != scopeNone {
 		defer nativeRelease(scope)
 	}
+	return d.submit(ctx, wantsEvents, func(queue handle, tag uint64) (handle, error) {
+		return nativeSubmit(request, scope, queue, tag)
+	})
+}
+
+// submit starts a call by the function that tells the library of it.
+func (d *dispatcher) submit(ctx context.Context, wantsEvents bool, native func(queue handle, tag uint64) (handle, error)) (*call, error) {
 	tag := d.next.Add(1)
 	c := &call{changed: make(chan struct{}, 1), unread: !wantsEvents}
 	_, limited := ctx.Deadline()
@@ -249,7 +256,7 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 	}
 
 	d.gate <- struct{}{}
-	h, err := nativeSubmit(request, scope, queue, tag)
+	h, err := native(queue, tag)
 	<-d.gate
 
 	if err != nil {

@@ -63,6 +63,26 @@ func (e *Error) Is(target error) bool {
 // Timeout makes an ErrTimeout one for package net as well.
 func (e *Error) Timeout() bool { return e.Code == ErrTimeout }
 
+// BudgetRule is what refused a call: a rule of Revenium's cost controls. Fields that Revenium did not tell are nil or "".
+type BudgetRule struct {
+	Name         string          `json:"rule_name"`
+	ID           json.RawMessage `json:"rule_id"` // a number or a string
+	CurrentValue *float64        `json:"current_value"`
+	Threshold    *float64        `json:"threshold"`
+	ResetsAt     string          `json:"resets_at"`
+	DenyMessage  string          `json:"deny_message"`
+}
+
+// BudgetRule is the rule behind an [ErrBudgetExceeded]; nil for every other error, and where no rule said so: none is known,
+// and the setting budget_fail_mode is closed.
+func (e *Error) BudgetRule() *BudgetRule {
+	var body struct{ Error BudgetRule }
+	if e.Code != ErrBudgetExceeded || json.Unmarshal(e.Raw, &body) != nil || body.Error.Name == "" {
+		return nil
+	}
+	return &body.Error
+}
+
 func newError(r *result) *Error {
 	info := parseInfo(r.info)
 	return &Error{

@@ -34,6 +34,7 @@ func TestFunctions(t *testing.T) {
 		"revenium_messages_create": "holds a thread while it waits",
 		"revenium_messages_stream": "holds a thread while it waits",
 		"revenium_messages_start":  "calls back on foreign threads",
+		"revenium_platform_call":   "holds a thread while it waits",
 		"revenium_scope_push":      "goroutines change threads",
 		"revenium_scope_pop":       "goroutines change threads",
 		"revenium_set_log":         "calls back on foreign threads",

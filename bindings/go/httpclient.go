@@ -89,6 +89,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		choices := choicesOf(request, attempt >= t.maxRetries)
 		c, err = d.begin(ctx, addChoices(ctx, body, choices), metadata.at(choices), streamed)
 	}
+	if errors.Is(err, ErrBudgetExceeded) {
+		return overBudget(request, err), nil
+	}
 	if err != nil {
 		warnUnmetered(err)
 		return directly(request, withoutOurs(body))
@@ -107,6 +110,17 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return wholeResponse(request, r)
+}
+
+// overBudget is what the SDK makes its own error of, after one attempt.
+func overBudget(request *http.Request, err error) *http.Response {
+	var failure *Error
+	errors.As(err, &failure)
+	headers := http.Header{"Content-Type": {"application/json"}, "X-Should-Retry": {"false"}}
+	response := responseOf(request, http.StatusPaymentRequired, headers)
+	response.Body = io.NopCloser(bytes.NewReader(failure.Raw))
+	response.ContentLength = int64(len(failure.Raw))
+	return response
 }
 
 // isSigned: AWS checks a signature over the very bytes and headers.

@@ -120,6 +120,32 @@ func nativeSubmit(request []byte, scope, queue handle, tag uint64) (handle, erro
 	return made(code, handle(call))
 }
 
+func nativePlatformSubmit(operation string, params []byte, queue handle, tag uint64) (handle, error) {
+	var call C.revenium_call
+	name := append([]byte(operation), 0)
+	code := C.revenium_platform_submit(chars(name), chars(params), C.size_t(len(params)), C.revenium_queue(queue),
+		C.uint64_t(tag), &call)
+	return made(code, handle(call))
+}
+
+func nativeBudgetCheck(request []byte, scope handle) ([]byte, error) {
+	var out C.revenium_result
+	code := C.revenium_budget_check(chars(request), C.size_t(len(request)), C.revenium_scope(scope), &out)
+	if err := failed(code, handle(out)); err != nil {
+		return nil, err
+	}
+	defer nativeRelease(handle(out))
+	var n C.size_t
+	json := C.revenium_result_json(out, &n)
+	return bytes.Clone(borrowed(json, n)), nil
+}
+
+func nativeWebhookVerify(secret []byte, timestamp, signature string, body []byte, toleranceS int32) Code {
+	at, signed := append([]byte(timestamp), 0), append([]byte(signature), 0)
+	return Code(C.revenium_webhook_verify(chars(secret), C.size_t(len(secret)), chars(at), chars(signed),
+		unsafe.Pointer(unsafe.SliceData(body)), C.size_t(len(body)), C.int32_t(toleranceS)))
+}
+
 func nativeCancel(call handle) { C.revenium_call_cancel(C.revenium_call(call)) }
 
 // nativePause stops the reading of a call's events until nativeResume; a call that has ended does not mind.

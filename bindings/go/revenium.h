@@ -149,6 +149,11 @@
 #define REVENIUM_E_AWS -22
 
 /**
+ * A budget at Revenium refuses the call: nothing was sent, and nothing is metered.
+ */
+#define REVENIUM_E_BUDGET -23
+
+/**
  * The provider answered with an error; from here on named as in Anthropic's own SDKs. Any other HTTP status.
  */
 #define REVENIUM_E_API -40
@@ -570,8 +575,8 @@ int32_t revenium_scope_pop(revenium_scope scope);
  *     `body_choices` turns the member off; a scope can hold choices, too.
  * scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * All four functions check the request before anything is sent; these errors
- * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no
- * callback or frame comes for them.
+ * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, BUDGET, CLOSED) start no call,
+ * and no callback or frame comes for them.
  *
  * Send a message and wait for the reply. Waits. With "stream": true in the
  * request, or by itself where `max_tokens` allows a reply of more than ten
@@ -802,6 +807,83 @@ const char *revenium_result_info(revenium_result result, size_t *len);
  * provider had reported until then.
  */
 int32_t revenium_result_usage(revenium_result result, struct revenium_usage *out);
+
+/**
+ * ---- Revenium's platform: jobs, outcomes, economics, budgets ----
+ *
+ * Ask Revenium for something and wait for the answer. Waits, while it is tried
+ * again for minutes: "timeoutMs" in `params` bounds that.
+ * operation: NUL-terminated, one of "jobs.create", "jobs.list", "jobs.get",
+ *   "jobs.roi", "jobs.transactions", "jobs.types", "jobs.conversion_funnel",
+ *   "jobs.report_outcome", "jobs.amend_outcome", "jobs.append_metrics",
+ *   "jobs.outcome_history", "economics.get", "economics.put",
+ *   "economics.baselines", "economics.add_baseline", "economics.add_facts",
+ *   "budgets.list", "budgets.roster", "completions.cost". README.md has what
+ *   each takes.
+ * params: a JSON object, or NULL for none. Names as in Revenium's API, or the
+ *   same in snake_case; "teamId" over the setting team_id.
+ * result: receives a handle whose JSON is Revenium's answer, or an error with
+ *   Revenium's own in "response"; yours to release in both cases.
+ * An unknown operation or parameter, a missing or malformed one
+ * (ARGUMENT, JSON), a key that may not do it and a team that is not known
+ * (CONFIG) are told before anything is sent. Counts as a call in
+ * revenium_status() and for `max_in_flight`.
+ */
+int32_t revenium_platform_call(const char *operation,
+                               const char *params,
+                               size_t params_len,
+                               revenium_result *result);
+
+/**
+ * The same without waiting: the result goes to `queue`, marked with `tag`.
+ * call: may be NULL. Else yours to release: a handle to cancel it by and, when
+ *   the RESULT frame has come, to read its result from; on an error that
+ *   starts nothing, a result that says why.
+ */
+int32_t revenium_platform_submit(const char *operation,
+                                 const char *params,
+                                 size_t params_len,
+                                 revenium_queue queue,
+                                 uint64_t tag,
+                                 revenium_call *call);
+
+/**
+ * Ask whether a call would be refused by a budget, without making it. Never
+ * waits: the rules are those fetched last, and the first question starts the
+ * fetching, as the first call does. With budget_enforcement off all is allowed.
+ * request, scope: as for revenium_messages_create().
+ * REVENIUM_OK: the JSON of `result` is {"allowed": true, "enforced"}, with
+ *   "warnings" (rules that only warn) and "would_refuse" (in shadow mode).
+ * REVENIUM_E_BUDGET: an error object of type "billing_error" with rule_name,
+ *   rule_id, current_value, threshold, resets_at and deny_message.
+ * Each of the four ways to call returns the same code and error, before
+ * anything is sent; such a call is not metered.
+ */
+int32_t revenium_budget_check(const char *request,
+                              size_t request_len,
+                              revenium_scope scope,
+                              revenium_result *result);
+
+/**
+ * Whether a webhook really comes from Revenium.
+ *
+ * timestamp, signature: the headers X-Revenium-Webhook-Timestamp and
+ *   X-Revenium-Signature-256, NUL-terminated; NULL where there is none.
+ * body: the bytes as they came, before anything parsed them.
+ * tolerance_s: how far its time may be from now, in seconds; Revenium's own
+ *   SDK takes 300.
+ * REVENIUM_OK: yes. REVENIUM_E_AUTHENTICATION: no, whatever is the matter with
+ * it. REVENIUM_E_ARGUMENT: the secret is empty, or the tolerance negative.
+ * Works before init and after shutdown. Takes as long for a signature that is
+ * nearly right as for any other.
+ */
+int32_t revenium_webhook_verify(const char *secret,
+                                size_t secret_len,
+                                const char *timestamp,
+                                const char *signature,
+                                const void *body,
+                                size_t body_len,
+                                int32_t tolerance_s);
 
 /**
  * Send log lines up to `level` to `log` instead of standard error; NULL turns

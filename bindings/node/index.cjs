@@ -9,6 +9,7 @@ const { Stream } = require('./lib/stream.cjs');
 const { MessageStream } = require('./lib/message-stream.cjs');
 const { createFetch, fetch } = require('./lib/fetch.cjs');
 const { record, recordBatchResult, Tap } = require('./lib/observed.cjs');
+const platform = require('./lib/platform.cjs');
 const { native } = require('./lib/native.cjs');
 const library = require('./lib/status.cjs');
 
@@ -27,6 +28,7 @@ module.exports = Object.assign(Anthropic, {
   /** The loaded library's version. */
   version: native.version(),
   abiVersion: native.abi_version(),
+  ...platform,
   ...library,
   ...errors,
 });

@@ -221,6 +221,143 @@ export function fetch(input: string | URL | Request, init?: RequestInit): Promis
  */
 export function createFetch(options?: { maxRetries?: number; passThrough?: boolean }): typeof fetch;
 
+/** What a request to Revenium's platform may be told besides. */
+export interface PlatformOptions {
+  signal?: AbortSignal | null;
+  /** Most milliseconds, attempts included. Without it, an operation is tried for minutes. */
+  timeout?: number;
+}
+
+/**
+ * Ask Revenium for something: one of the operations in README.md of librevenium, `jobs.get` say. `params` are named as in
+ * Revenium's API; `teamId` wins over the setting `team_id`.
+ *
+ * Rejects with ReveniumError before anything is sent (`REVENIUM_E_ARGUMENT`, `_CONFIG`: an unknown operation or parameter,
+ * a missing or malformed one, a key that may not do it), with the class of the status for Revenium's refusals; `error` then
+ * holds what Revenium said in `error.response`.
+ */
+export function platform(operation: string, params?: Record<string, unknown>, options?: PlatformOptions): Promise<any>;
+
+export type ExecutionStatus = 'SUCCESS' | 'FAILED' | 'CANCELLED';
+export type OutcomeType = 'CONVERTED' | 'ESCALATED' | 'DEFLECTED' | 'UNSUCCESSFUL' | 'CUSTOM';
+
+/** A fact about a job, besides its outcome. */
+export interface Metric {
+  key: string;
+  value: unknown;
+  provenance?: 'MEASURED' | 'SELF_REPORTED' | 'DERIVED' | 'ATTESTED';
+  recordedBy?: string;
+  source?: string;
+  reason?: string;
+  recordedAt?: string;
+}
+
+/** How a job ended. */
+export interface Outcome {
+  executionStatus: ExecutionStatus;
+  outcomeType?: OutcomeType;
+  /** Needs an `outcomeType`. */
+  outcomeValue?: number;
+  /** Default: USD. */
+  outcomeCurrency?: string;
+  /** Why it failed or was cancelled; at most 2048 characters. */
+  outcomeReason?: string;
+  metadata?: object | string;
+  reportedBy?: string;
+  metrics?: Metric[];
+  teamId?: string;
+}
+
+/** What changes in an outcome that was reported. The version that was told last is the one that is meant. */
+export interface Amendment extends Partial<Outcome> {
+  reason?: string;
+  expectedEntityVersion?: number;
+}
+
+export interface JobFilters {
+  type?: string;
+  executionStatus?: ExecutionStatus;
+  outcomeType?: OutcomeType;
+  environment?: string;
+  startDate?: string;
+  endDate?: string;
+  page?: number;
+  size?: number;
+  sort?: string;
+  teamId?: string;
+}
+
+/** A job while it runs. */
+export interface RunningJob {
+  readonly id: string;
+  reportOutcome(outcome: Outcome, options?: PlatformOptions): Promise<any>;
+}
+
+/** Jobs: units of work with a business result. Answers are Revenium's JSON. */
+export const jobs: {
+  create(id: string, fields?: { name?: string; type?: string; version?: string; environment?: string; teamId?: string }, options?: PlatformOptions): Promise<any>;
+  list(filters?: JobFilters, options?: PlatformOptions): Promise<any>;
+  get(id: string, options?: PlatformOptions): Promise<any>;
+  roi(id: string, options?: PlatformOptions): Promise<any>;
+  transactions(id: string, page?: { page?: number; size?: number; sort?: string }, options?: PlatformOptions): Promise<any>;
+  types(options?: PlatformOptions): Promise<any>;
+  conversionFunnel(filters?: { startDate?: string; endDate?: string; type?: string; environment?: string }, options?: PlatformOptions): Promise<any>;
+  /** Once for each job. */
+  reportOutcome(id: string, outcome: Outcome, options?: PlatformOptions): Promise<any>;
+  amendOutcome(id: string, change: Amendment, options?: PlatformOptions): Promise<any>;
+  appendMetrics(id: string, metrics: Metric[], options?: PlatformOptions): Promise<any>;
+  outcomeHistory(id: string, options?: PlatformOptions): Promise<any>;
+  /**
+   * Run `fn` as the job `id`: its calls carry `fields` and the job's id. When it throws, the job is reported as FAILED with
+   * the error's class (for at most half a minute; a report that fails is a process warning), and the error goes on. How it
+   * ended otherwise, `fn` says with `job.reportOutcome`.
+   */
+  run<R>(id: string, fields: UsageMetadata & { name?: string; type?: string; version?: string }, fn: (job: RunningJob) => R | Promise<R>): Promise<R>;
+};
+
+/** What a type of job costs without Claude. */
+export const economics: {
+  get(type: string, options?: PlatformOptions): Promise<any>;
+  put(type: string, economics: object, options?: PlatformOptions): Promise<any>;
+  baselines(type: string, options?: PlatformOptions): Promise<any>;
+  addBaseline(type: string, baseline: { effectiveFrom: string; costPerUnit: number; currency?: string }, options?: PlatformOptions): Promise<any>;
+  addFacts(type: string, facts: object[], options?: PlatformOptions): Promise<any>;
+};
+
+/** A rule of Revenium's cost controls, as far as it concerns one call. */
+export interface BudgetRule {
+  rule_name: string;
+  rule_id: number | string;
+  current_value: number | null;
+  threshold: number | null;
+  resets_at: string | null;
+  deny_message: string | null;
+}
+
+export const budgets: {
+  /**
+   * Whether a call with these params would go out, without making it. Asks nobody: the rules are those fetched last.
+   * @throws BudgetExceededError if it would be refused
+   */
+  check(params: MessageCreateParamsBase): { allowed: true; enforced: boolean; warnings?: BudgetRule[]; would_refuse?: string };
+  list(filters?: { ruleId?: string; include?: 'advisory'; teamId?: string }, options?: PlatformOptions): Promise<any>;
+  roster(ruleId: string, page?: { page?: number; size?: number; search?: string; band?: string }, options?: PlatformOptions): Promise<any>;
+};
+
+/**
+ * Whether a webhook really comes from Revenium. False whatever is the matter with it; nothing is thrown for bad input.
+ * `timestamp` and `signature` are the headers X-Revenium-Webhook-Timestamp and X-Revenium-Signature-256; `body` is what
+ * came, before anything parsed it. Of several secrets any will do; an empty one spoils them all.
+ */
+export function verifyWebhook(webhook: {
+  secret: string | string[];
+  timestamp: string | undefined;
+  signature: string | undefined;
+  body: string | Uint8Array;
+  /** Default: 300. */
+  toleranceSeconds?: number;
+}): boolean;
+
 /** Settings by their JSON keys, which README.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
 export type Config = Record<string, string | number | boolean | object | null>;
 
@@ -305,6 +442,23 @@ export class AnthropicError extends Error {
 
 /** What the library itself has to say; see `code`: `REVENIUM_E_CONFIG`, `_JSON`, `_BUSY`, `_CLOSED`, `_AWS`, … */
 export class ReveniumError extends AnthropicError {}
+
+/**
+ * A budget at Revenium refuses the call: nothing was sent, and nothing is metered. Under the official SDK the same is a
+ * status 402 whose error has the type `billing_error` and the rule's fields.
+ */
+export class BudgetExceededError extends ReveniumError {
+  readonly status: 402;
+  readonly type: 'billing_error';
+  readonly error: { type: 'error'; error: { type: 'billing_error'; message: string } & Partial<BudgetRule> };
+  /** null where no rule said so: none is known, and `budget_fail_mode` is closed. */
+  readonly ruleName: string | null;
+  readonly ruleId: number | string | null;
+  readonly currentValue: number | null;
+  readonly threshold: number | null;
+  readonly resetsAt: string | null;
+  readonly denyMessage: string | null;
+}
 
 /** The provider's refusal. */
 export class APIError extends AnthropicError {

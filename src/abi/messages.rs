@@ -22,12 +22,12 @@ fn begin(request: &str, streaming: Streaming, scope: revenium_scope, sink: Sink,
     core().engine()?.begin(Begin { request, streaming, scope, sink, owned })
 }
 
-fn caller(wants_events: bool) -> Sink {
+pub(super) fn caller(wants_events: bool) -> Sink {
     Sink::Caller { mailbox: Mailbox::default(), wants_events }
 }
 
 /// Take the call's mail on this thread until its result comes.
-fn wait(call: &Call, mut on_event: impl FnMut(&Event<'_>) -> ControlFlow<()>) -> Result<Arc<Outcome>> {
+pub(super) fn wait(call: &Call, mut on_event: impl FnMut(&Event<'_>) -> ControlFlow<()>) -> Result<Arc<Outcome>> {
     let Sink::Caller { mailbox, .. } = &call.sink else {
         return Err(Error::new(Code::Internal, "The call reports elsewhere."));
     };
@@ -88,8 +88,8 @@ unsafe fn hand_over(
 ///     `body_choices` turns the member off; a scope can hold choices, too.
 /// scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
 /// All four functions check the request before anything is sent; these errors
-/// (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, CLOSED) start no call, and no
-/// callback or frame comes for them.
+/// (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, BUDGET, CLOSED) start no call,
+/// and no callback or frame comes for them.
 ///
 /// Send a message and wait for the reply. Waits. With "stream": true in the
 /// request, or by itself where `max_tokens` allows a reply of more than ten

@@ -8,6 +8,7 @@ pub mod library;
 pub mod log;
 pub mod messages;
 pub mod observed;
+pub mod platform;
 pub mod queue;
 pub mod result;
 pub mod scope;

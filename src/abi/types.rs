@@ -47,6 +47,8 @@ pub const REVENIUM_E_CONNECTION: i32 = -20;
 pub const REVENIUM_E_STREAM: i32 = -21;
 /// AWS credentials or signing.
 pub const REVENIUM_E_AWS: i32 = -22;
+/// A budget at Revenium refuses the call: nothing was sent, and nothing is metered.
+pub const REVENIUM_E_BUDGET: i32 = -23;
 /// The provider answered with an error; from here on named as in Anthropic's own SDKs. Any other HTTP status.
 pub const REVENIUM_E_API: i32 = -40;
 /// HTTP 400
@@ -239,6 +241,7 @@ mod tests {
             (REVENIUM_E_CONNECTION, Code::Connection),
             (REVENIUM_E_STREAM, Code::Stream),
             (REVENIUM_E_AWS, Code::Aws),
+            (REVENIUM_E_BUDGET, Code::Budget),
             (REVENIUM_E_API, Code::Api),
             (REVENIUM_E_BAD_REQUEST, Code::BadRequest),
             (REVENIUM_E_AUTHENTICATION, Code::Authentication),

@@ -258,6 +258,38 @@ pub async fn run(unfinished: Unfinished, job: Job) {
     drop(bell);
 }
 
+/// Run something other than a message: what it gives is the call's result. Nothing of it is metered.
+pub async fn run_other(unfinished: Unfinished, timeout: Option<Duration>, work: impl Future<Output = Other>) {
+    let Unfinished { call, .. } = &unfinished;
+    let clock = Instant::now();
+    let deadline = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = |code, text| Other { result: Err(Error::new(code, text)), attempts: 0 };
+    let Other { result, attempts } = tokio::select! {
+        biased;
+        () = call.until_cancelled() => ended(Code::Cancelled, "The call was cancelled."),
+        other = work => other,
+        () = deadline => ended(Code::Timeout, "The call took longer than its timeout."),
+    };
+    let facts = Facts { duration: clock.elapsed(), attempts, ..Facts::default() };
+    let outcome = match result {
+        Ok(json) => Outcome::document_with(json, facts),
+        Err(error) => Outcome::failed(&error, None, facts, true),
+    };
+    drop(unfinished.report(outcome));
+}
+
+/// How something other than a message ended.
+pub struct Other {
+    /// JSON.
+    pub result: Result<Vec<u8>>,
+    pub attempts: u32,
+}
+
 /// Let everything that is ready have its turn. (Tokio's `yield_now` asks the kernel for news besides.)
 async fn turn() {
     let mut had = false;

@@ -24,7 +24,9 @@ use crate::messages::request::{Choices, Request, Streaming};
 use crate::meter::capture::Capture;
 use crate::meter::idempotency::CallKey;
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, Ratios, RecentIds, Record};
+use crate::meter::{Metadata, Ratios, RecentIds, Record, Service};
+use crate::platform::budget::{Budgets, Caller};
+use crate::platform::{self, Platform};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
@@ -50,6 +52,8 @@ pub struct Engine {
     anthropic: OnceCell<anthropic::Endpoint>,
     bedrock: Arc<Bedrock>,
     metering_url: reqwest::Url,
+    platform: Arc<Platform>,
+    pub budgets: Arc<Budgets>,
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
     http: OnceCell<http::Clients>,
@@ -119,6 +123,7 @@ impl Engine {
         if let Some(warning) = warning {
             log::warn!("{warning}");
         }
+        let platform = Arc::new(Platform::new(settings.clone(), &metering_url)?);
         let fields = settings.record_fields.iter().map(|(name, value)| (*name, value.as_str()));
         let base_metadata = Metadata::from_pairs(fields).overlay(&Metadata::from_json(&settings.metadata));
         Ok(Arc::new(Engine {
@@ -129,6 +134,8 @@ impl Engine {
             anthropic: OnceCell::new(),
             bedrock: Arc::new(Bedrock::new(settings.clone())),
             metering_url,
+            budgets: Arc::new(Budgets::new(settings.clone(), platform.clone())),
+            platform,
             base_metadata,
             http: OnceCell::new(),
             handle: OnceCell::new(),
@@ -180,6 +187,12 @@ impl Engine {
         let prepared = self.prepare(&request)?;
         let metering = self.metering(&request, &scope, prepared.region())?;
         let metered = metering.account.is_some();
+        if self.budgets.is_on() {
+            self.keep_rules()?;
+            let told = metering.metadata.attribution();
+            let provider = Service::from(prepared.provider()).label();
+            self.budgets.admit(&Caller::new(&request.facts.model, provider, &told))?;
+        }
         let job = Job {
             prepared,
             metering,
@@ -188,14 +201,61 @@ impl Engine {
             request,
         };
         let runtime = self.runtime()?;
-        let call = Arc::new(Call::new(self, begin.sink, begin.owned, metered));
+        let call = self.admitted(begin.sink, begin.owned, metered)?;
+        runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
+        Ok(call)
+    }
+
+    /// Whether a call would be refused by a budget: JSON, or the refusal.
+    pub fn check_budget(self: &Arc<Self>, request: &str, scope: Option<Arc<Scope>>) -> Result<Vec<u8>> {
+        let scope = scope.unwrap_or_default();
+        let request = Request::parse_within(request, Streaming::AsRequested, &scope.choices)?;
+        if self.budgets.is_on() {
+            self.keep_rules()?;
+        }
+        let provider = choice::choose(&self.settings, Some(&request.choices), &environment).provider;
+        let mut metadata = self.base_metadata.overlay(&scope.metadata);
+        if let Some(over) = &request.metadata {
+            metadata = metadata.overlay(over);
+        }
+        self.budgets.check(&Caller::new(&request.facts.model, Service::from(provider).label(), &metadata.attribution()))
+    }
+
+    fn keep_rules(&self) -> Result<()> {
+        self.budgets.keep_fetching(self.runtime()?, &self.clients()?.metering);
+        Ok(())
+    }
+
+    /// Ask Revenium's platform. What fails here starts no call, and nothing is sent.
+    pub fn begin_operation(
+        self: &Arc<Self>,
+        operation: &str,
+        params: Option<&str>,
+        sink: Sink,
+        owned: bool,
+    ) -> Result<Arc<Call>> {
+        let prepared = self.platform.prepare(operation, params, &environment)?;
+        let (runtime, http) = (self.runtime()?, self.clients()?.metering.clone());
+        let call = self.admitted(sink, owned, false)?;
+        let (platform, timeout) = (self.platform.clone(), prepared.timeout().or(self.default_timeout()));
+        let work = async move {
+            let platform::Answer { result, attempts } = platform.run(&http, prepared).await;
+            call::Other { result, attempts }
+        };
+        let unfinished = Unfinished { engine: self.clone(), call: call.clone() };
+        runtime.spawn(call::run_other(unfinished, timeout, work));
+        Ok(call)
+    }
+
+    /// A call that is under way from now on.
+    fn admitted(self: &Arc<Self>, sink: Sink, owned: bool, metered: bool) -> Result<Arc<Call>> {
+        let call = Arc::new(Call::new(self, sink, owned, metered));
         self.admit(&call)?;
         if call.sink.is_closed() {
             // Its queue was released between the look-up of its handle and the line before the last.
             call.cancel();
         }
         core().registry.insert_as(call.number, Object::Call(call.clone()));
-        runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
     }
 

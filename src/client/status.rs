@@ -35,6 +35,8 @@ pub struct Status {
     /// Log and metering frames that found their queue full of them.
     notices_dropped: usize,
     spool: Option<SpoolState>,
+    /// `None`: the library does not run.
+    budgets: Option<Value>,
     settings: Arc<Settings>,
 }
 
@@ -58,6 +60,7 @@ pub fn status() -> Result<Status> {
         delivery: Counts::default(),
         notices_dropped: notices_dropped(),
         spool: configured_spool(&settings),
+        budgets: None,
         settings: Arc::new(settings),
     })
 }
@@ -80,6 +83,7 @@ fn of(engine: &Engine) -> Status {
         delivery: engine.delivery_counts(),
         notices_dropped: notices_dropped(),
         spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
+        budgets: Some(engine.budgets.status()),
         settings: engine.settings.clone(),
     }
 }
@@ -148,6 +152,7 @@ impl Status {
                     "trouble": spool.trouble,
                 }),
             },
+            "budgets": self.budgets,
             "last_error": counts.last_error.as_ref().map(|error| json!({
                 "code": error.code.name(),
                 "http_status": error.http_status,

@@ -26,6 +26,7 @@ pub enum Code {
     Connection = -20,
     Stream = -21,
     Aws = -22,
+    Budget = -23,
     Api = -40,
     BadRequest = -41,
     Authentication = -42,
@@ -61,6 +62,7 @@ const NAMES: &[(Code, &str)] = &[
     (Code::Connection, "REVENIUM_E_CONNECTION\0"),
     (Code::Stream, "REVENIUM_E_STREAM\0"),
     (Code::Aws, "REVENIUM_E_AWS\0"),
+    (Code::Budget, "REVENIUM_E_BUDGET\0"),
     (Code::Api, "REVENIUM_E_API\0"),
     (Code::BadRequest, "REVENIUM_E_BAD_REQUEST\0"),
     (Code::Authentication, "REVENIUM_E_AUTHENTICATION\0"),
@@ -105,6 +107,7 @@ impl Code {
             Code::Connection => "connection_error",
             Code::Stream => "stream_error",
             Code::Aws => "aws_error",
+            Code::Budget => "billing_error",
             Code::Api | Code::InternalServer => "api_error",
             _ => "client_error",
         }

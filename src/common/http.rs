@@ -192,10 +192,7 @@ impl ServerCertVerifier for LazyRoots {
 pub fn cause(fault: &reqwest::Error) -> String {
     let mut cause = fault.source();
     while let Some(this) = cause {
-        // An I/O error hides what it wraps from `source`.
-        let wrapped = this.downcast_ref::<std::io::Error>().and_then(|fault| fault.get_ref());
-        let wrapped = wrapped.and_then(|fault| fault.downcast_ref());
-        if let Some(fault) = wrapped.or_else(|| this.downcast_ref::<rustls::Error>()) {
+        if let Some(fault) = of_tls(this) {
             return tls::sentence(fault);
         }
         match this.source() {
@@ -204,6 +201,14 @@ pub fn cause(fault: &reqwest::Error) -> String {
         }
     }
     cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
+}
+
+/// The TLS error that this is, or wraps: an I/O error hides what it wraps from `source`, and may wrap another one.
+fn of_tls<'a>(mut fault: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    while let Some(inner) = fault.downcast_ref::<std::io::Error>().and_then(|fault| fault.get_ref()) {
+        fault = inner;
+    }
+    fault.downcast_ref()
 }
 
 /// Whether the request may be sent again: not when it could not be made, and not when an answer began that cannot be

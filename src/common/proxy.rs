@@ -101,7 +101,12 @@ fn proxy(variable: &'static str, text: &str) -> Result<Proxy> {
         Some((user, host)) => (Some(user), host),
         None => (None, rest),
     };
-    let url = Url::parse(&format!("{scheme}://{host}")).ok().filter(Url::has_host);
+    // Of a scheme that is known and cannot be used, the call says so that it is for.
+    let known = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&&*scheme.to_ascii_lowercase());
+    // What another scheme's parser takes for a path or a port is none of a proxy's.
+    let plain =
+        Url::parse(&format!("http://{host}")).ok().filter(|url| known && !host.starts_with('/') && url.path() == "/");
+    let url = plain.and_then(|_| Url::parse(&format!("{scheme}://{host}")).ok()).filter(Url::has_host);
     let url = url.and_then(|mut url| {
         let (name, password) = user.map_or(("", None), |user| match user.split_once(':') {
             Some((name, password)) => (name, Some(password)),
@@ -187,7 +192,8 @@ mod tests {
         ] {
             assert_eq!(chosen(&[("HTTPS_PROXY", text)], "https://h").as_deref(), Some(want), "{text}");
         }
-        for text in ["http://", "u:a@", "http://a b"] {
+        for text in ["http://", "u:a@", "http://a b", "htp://p:1", "http:/p:1", "/p", "ftp://secret@p", "http://p:port"]
+        {
             let error = Proxies::from_environment(&|name| (name == "ALL_PROXY").then(|| text.to_owned())).unwrap_err();
             assert_eq!(error.code, Code::Config, "{text}");
         }

@@ -68,6 +68,8 @@ pub struct Outcome {
     request_id: Text,
     body: Body,
     retry_after_ms: Option<u64>,
+    /// Of an answer that has no head, as Revenium's platform gives it.
+    http_status: Option<u16>,
     text: OnceCell<Text>,
     info: OnceCell<Text>,
 }
@@ -90,7 +92,9 @@ impl Outcome {
         let summary = message.map(|m| m.summary().clone()).unwrap_or_default();
         let body = message.map_or(Body::None, |m| Body::Streamed(m.text()));
         let retry_after = error.http.as_ref().and_then(|http| http.retry_after_ms);
-        Outcome::build(error.code, error_json(error, &sentence), sentence, summary, facts, body, retry_after)
+        let outcome =
+            Outcome::build(error.code, error_json(error, &sentence), sentence, summary, facts, body, retry_after);
+        Outcome { http_status: error.status(), ..outcome }
     }
 
     /// Something other than a call that failed: a setting, an argument.
@@ -100,7 +104,11 @@ impl Outcome {
 
     /// Something other than a call that has JSON to tell.
     pub fn document(json: Vec<u8>) -> Outcome {
-        Outcome::build(Code::Ok, json, String::new(), Summary::default(), Facts::default(), Body::None, None)
+        Outcome::document_with(json, Facts::default())
+    }
+
+    pub fn document_with(json: Vec<u8>, facts: Facts) -> Outcome {
+        Outcome::build(Code::Ok, json, String::new(), Summary::default(), facts, Body::None, None)
     }
 
     fn build(
@@ -122,6 +130,7 @@ impl Outcome {
             request_id: Text::new(request_id),
             body,
             retry_after_ms,
+            http_status: None,
             text: OnceCell::new(),
             info: OnceCell::new(),
         }
@@ -148,12 +157,22 @@ impl Outcome {
     }
 
     pub fn info(&self) -> &Text {
-        self.info.get_or_init(|| Text::new(info_json(Some(self.code), &self.facts, self.retry_after_ms)))
+        self.info.get_or_init(|| {
+            let mut info = info(Some(self.code), &self.facts, self.retry_after_ms);
+            if self.facts.head.is_none() {
+                info.maybe("http_status", self.http_status.as_ref());
+            }
+            Text::new(info.finish())
+        })
     }
 }
 
 /// The members of `revenium_result_info()`; `code` is absent while the call runs.
 pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> Vec<u8> {
+    info(code, facts, retry_after_ms).finish()
+}
+
+fn info(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> ObjectWriter {
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let mut info = ObjectWriter::new(1024);
     info.put("attempts", &facts.attempts);
@@ -178,7 +197,7 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
         info.put("estimated_output_tokens", &output);
     }
     info.maybe("time_to_first_token_ms", facts.first_token.map(millis).as_ref());
-    info.finish()
+    info
 }
 
 /// `{"type":"error","error":{...}}`: the provider's own where it sent one, else in the same shape.

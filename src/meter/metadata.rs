@@ -84,6 +84,42 @@ impl Metadata {
     }
 }
 
+/// Whom a call is for, as far as its metadata tells.
+#[derive(Clone, Copy, Default)]
+pub struct Attribution<'a> {
+    pub agent: Option<&'a str>,
+    pub task_type: Option<&'a str>,
+    pub product: Option<&'a str>,
+    pub organization: Option<&'a str>,
+    pub subscriber_id: Option<&'a str>,
+    pub email: Option<&'a str>,
+    pub credential: Option<&'a str>,
+}
+
+impl Metadata {
+    /// Copies nothing.
+    pub fn attribution(&self) -> Attribution<'_> {
+        let text = |field| self.text(field).map(|text| &**text);
+        let subscriber = match self.get(Field::Subscriber) {
+            Some(Value::Subscriber(subscriber)) => Some(&**subscriber),
+            _ => None,
+        };
+        Attribution {
+            agent: text(Field::Agent),
+            task_type: text(Field::TaskType),
+            product: text(Field::ProductName),
+            organization: text(Field::OrganizationName),
+            subscriber_id: subscriber.and_then(|subscriber| subscriber.id()),
+            email: subscriber.and_then(|subscriber| subscriber.email()),
+            // An alias names the credential where there is no subscriber, as in the record.
+            credential: match subscriber {
+                Some(subscriber) => subscriber.credential(),
+                None => text(Field::CredentialAlias),
+            },
+        }
+    }
+}
+
 /// Names only: the values are the user's.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

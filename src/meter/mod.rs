@@ -26,7 +26,7 @@ use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
 pub use estimate::Ratios;
-pub use metadata::Metadata;
+pub use metadata::{Attribution, Metadata};
 pub use recent::RecentIds;
 pub use record::records;
 pub use request::RequestFacts;
@@ -51,7 +51,7 @@ pub enum Service {
 
 impl Service {
     /// `provider` of the record. What Revenium's own SDKs call them; Google as its middleware for Vertex AI does.
-    fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Service::Anthropic => "ANTHROPIC",
             Service::Bedrock => "AWS",

@@ -82,6 +82,19 @@ impl Subscriber {
         Subscriber { credential, ..Default::default() }
     }
 
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// The credential's name, else its value.
+    pub fn credential(&self) -> Option<&str> {
+        self.credential.name.as_deref().or(self.credential.value.as_deref())
+    }
+
     fn part(&mut self, part: Part) -> &mut Option<Arc<str>> {
         match part {
             Part::Id => &mut self.id,

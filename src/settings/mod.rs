@@ -43,6 +43,14 @@ pub enum ProviderChoice {
     Bedrock,
 }
 
+/// What becomes of calls as long as no budget rules are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailMode {
+    #[default]
+    Open,
+    Closed,
+}
+
 /// What a record in the spool survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpoolSync {
@@ -87,6 +95,20 @@ pub struct Settings {
     pub capture_error_messages: bool,
 
     pub mark_unbilled_refusals: bool,
+    write_api_key: Key,
+    pub team_id: Option<String>,
+    pub profitstream_base_url: Option<String>,
+    pub platform_timeout_ms: u64,
+    pub platform_max_retries: u32,
+
+    pub budget_enforcement: bool,
+    pub budget_shadow: bool,
+    pub budget_bypass: bool,
+    pub budget_fail_mode: FailMode,
+    pub budget_poll_interval_ms: u64,
+    pub budget_cache_dir: Option<String>,
+    pub enforcement_base_url: Option<String>,
+
     pub anthropic_base_url: String,
     pub anthropic_version: String,
     pub anthropic_beta: Vec<String>,
@@ -176,6 +198,12 @@ impl Settings {
     /// The key to meter with. One that was missing at the start is looked for again.
     pub fn metering_key(&self, env: Environment<'_>) -> Option<Secret> {
         self.metering_api_key.or_from(env, "REVENIUM_METERING_API_KEY", Secret::metering_key)
+    }
+
+    /// The key for Revenium's platform: one of its own, else the metering key.
+    pub fn platform_key(&self, env: Environment<'_>) -> Option<Secret> {
+        let own = self.write_api_key.or_from(env, "REVENIUM_WRITE_API_KEY", Secret::metering_key);
+        own.or_else(|| self.metering_key(env))
     }
 
     /// What to call Anthropic with. A key wins over a token; what was missing at the start is looked for again.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value as Json;
 
 use super::parse::{self, Value};
-use super::{AuthHeader, ProviderChoice, Secret, Settings, SpoolSync};
+use super::{AuthHeader, FailMode, ProviderChoice, Secret, Settings, SpoolSync};
 use crate::common::log::redact;
 
 /// One row.
@@ -190,6 +190,37 @@ pub(super) static TABLE: &[Setting] = &[
         "Most characters of each of these; at least 200."),
     flag("capture_error_messages", "false", |s, v| s.capture_error_messages = v,
         "Record why calls failed in words. What a provider says can quote the prompt, so that needs `capture_prompts` too."),
+
+    // Revenium's platform: jobs, outcomes, economics.
+    text("write_api_key", "a Revenium key, which begins with hak_ or rev_", "",
+        |s, v| s.write_api_key.take(v, Secret::metering_key),
+        "Key for jobs, outcomes and economics, where the metering key may only meter. Default: the metering key.")
+        .env(&["REVENIUM_WRITE_API_KEY", "REVENIUM_OUTCOME_API_KEY"]).secret(),
+    text("team_id", "text", "", |s, v| { s.team_id = parse::some(v); true },
+        "Your team at Revenium. Without it, the team of the key's tenant is looked up where the key tells one."),
+    text("profitstream_base_url", URL, "",
+        |s, v| (v.is_empty() || parse::is_base_url(v)) && { s.profitstream_base_url = parse::some(v); true },
+        "Where jobs, outcomes and economics are. Default: the metering address without its `/meter`."),
+    number("platform_timeout_ms", 1..=HOUR, "30000", |s, v| s.platform_timeout_ms = v, "Most time for one attempt of a request to Revenium's platform."),
+    number("platform_max_retries", 0..=100, "9", |s, v| s.platform_max_retries = v as u32, "Attempts of such a request after the first, on answers that another attempt may change."),
+
+    // Budgets.
+    flag("budget_enforcement", "false", |s, v| s.budget_enforcement = v,
+        "Refuse calls that a rule of Revenium's cost controls blocks, before they leave. Needs `team_id`.")
+        .env(&["REVENIUM_CIRCUIT_BREAKER_ENABLED"]),
+    flag("budget_shadow", "false", |s, v| s.budget_shadow = v,
+        "Only log and count what would be refused: to try `budget_enforcement` out."),
+    flag("budget_bypass", "false", |s, v| s.budget_bypass = v, "Let every call pass, whatever the rules say.").env(&["REVENIUM_BYPASS"]),
+    text("budget_fail_mode", "`open` or `closed`", "open",
+        |s, v| parse::choice(v, &[("open", FailMode::Open), ("closed", FailMode::Closed)], &mut s.budget_fail_mode),
+        "What becomes of calls as long as no rules could be fetched: they pass, or are refused.").env(&["REVENIUM_CB_FAIL_MODE"]),
+    number("budget_poll_interval_ms", SECOND..=DAY, "60000", |s, v| s.budget_poll_interval_ms = v, "How often the rules are fetched.")
+        .env(&["REVENIUM_BUDGET_POLL_INTERVAL_MS", "REVENIUM_CB_POLL_INTERVAL_SECONDS"]),
+    text("budget_cache_dir", "the path of a directory", "", |s, v| { s.budget_cache_dir = parse::some(v); true },
+        "Where the last rules are kept, for a start while Revenium cannot be reached. Default: nowhere.").env(&["REVENIUM_CACHE_DIR"]),
+    text("enforcement_base_url", URL, "",
+        |s, v| (v.is_empty() || parse::is_base_url(v)) && { s.enforcement_base_url = parse::some(v); true },
+        "Where the rules are. Default: the host of the metering address."),
 
     // Anthropic.
     text("anthropic_api_key", KEY, "", |s, v| s.anthropic_api_key.take(v, Secret::new),

@@ -7,7 +7,7 @@ pub fn generated() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for part in ["types", "library", "scope", "messages", "observed", "queue", "result", "log"] {
+    for part in ["types", "library", "scope", "messages", "observed", "queue", "result", "platform", "log"] {
         builder = builder.with_src(root.join(format!("src/abi/{part}.rs")));
     }
     builder = builder.with_after_include(format!(

@@ -267,6 +267,63 @@ static void queues(void) {
   CHECK_CODE(revenium_queue_read(a_queue, buffer, 0, 0, &used), REVENIUM_EMPTY);
 }
 
+/* ---- Revenium's platform ---- */
+
+static void platform(void) {
+  static const struct {
+    int32_t code;
+    const char *operation, *params;
+    size_t length;
+  } table[] = {
+      {REVENIUM_E_ARGUMENT, NULL, NULL, 0},
+      {REVENIUM_E_ARGUMENT, "", NULL, 0},
+      {REVENIUM_E_ARGUMENT, "jobs.explode", NULL, 0},
+      {REVENIUM_E_UTF8, "\xff", NULL, 0},
+      {REVENIUM_E_ARGUMENT, "jobs.get", NULL, 5},
+      {REVENIUM_E_ARGUMENT, "jobs.get", "{}", HUGE_LENGTH},
+      {REVENIUM_E_ARGUMENT, "jobs.get", "{}", REVENIUM_NTS},
+      {REVENIUM_E_ARGUMENT, "jobs.get", NULL, 0},
+      {REVENIUM_E_JSON, "jobs.get", "[]", REVENIUM_NTS},
+      {REVENIUM_E_JSON, "jobs.get", "{", REVENIUM_NTS},
+      {REVENIUM_E_UTF8, "jobs.get", not_utf8, REVENIUM_NTS},
+      /* The sandbox's key only meters. */
+      {REVENIUM_E_CONFIG, "jobs.get", "{\"id\":\"j\"}", REVENIUM_NTS},
+  };
+  const revenium_handle no_queues[] = NO_HANDLES(a_scope);
+  const revenium_handle no_scopes[] = {2, 15, stale, UINT64_MAX, a_result, a_queue, a_call};
+  revenium_handle out;
+  for (size_t i = 0; i < LENGTH(table); i++) {
+    REFUSED(table[i].code, revenium_platform_call(table[i].operation, table[i].params, table[i].length, &out), out);
+    REFUSED(table[i].code,
+            revenium_platform_submit(table[i].operation, table[i].params, table[i].length, a_queue, 1, &out), out);
+    CHECK_CODE(revenium_platform_submit(table[i].operation, table[i].params, table[i].length, a_queue, 1, NULL),
+               table[i].code);
+  }
+  CHECK_CODE(revenium_platform_call("budgets.list", NULL, 0, NULL), REVENIUM_E_ARGUMENT);
+  for (size_t i = 0; i < LENGTH(no_queues); i++) {
+    REFUSED(REVENIUM_E_HANDLE, revenium_platform_submit("budgets.list", NULL, 0, no_queues[i], 1, &out), out);
+  }
+
+  CHECK_CODE(revenium_budget_check(good, REVENIUM_NTS, 0, NULL), REVENIUM_E_ARGUMENT);
+  REFUSED(REVENIUM_E_ARGUMENT, revenium_budget_check(NULL, 0, 0, &out), out);
+  REFUSED(REVENIUM_E_UTF8, revenium_budget_check(not_utf8, REVENIUM_NTS, 0, &out), out);
+  REFUSED(REVENIUM_E_JSON, revenium_budget_check("[]", REVENIUM_NTS, 0, &out), out);
+  for (size_t i = 0; i < LENGTH(no_scopes); i++) {
+    REFUSED(REVENIUM_E_HANDLE, revenium_budget_check(good, REVENIUM_NTS, no_scopes[i], &out), out);
+  }
+  CHECK_CODE(revenium_budget_check(good, REVENIUM_NTS, a_scope, &out), REVENIUM_OK);
+  CHECK_CODE(revenium_release(out), REVENIUM_OK);
+
+  CHECK_CODE(revenium_webhook_verify(NULL, 0, "1", "x", "", 0, 300), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify(NULL, 4, "1", "x", "", 0, 300), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify("", REVENIUM_NTS, "1", "x", "", 0, 300), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify("s", 1, "1", "x", NULL, 4, 300), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify("s", 1, "1", "x", "", HUGE_LENGTH, 300), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify("s", 1, "1", "x", "", 0, -1), REVENIUM_E_ARGUMENT);
+  CHECK_CODE(revenium_webhook_verify("s", 1, NULL, NULL, NULL, 0, 300), REVENIUM_E_AUTHENTICATION);
+  CHECK_CODE(revenium_webhook_verify("s", 1, "\xff", "\xff", "", 0, 300), REVENIUM_E_AUTHENTICATION);
+}
+
 /* ---- results ---- */
 
 static void results(void) {
@@ -306,6 +363,7 @@ static void *everything(void *rounds) {
     scopes();
     observed();
     queues();
+    platform();
     results();
   }
   return NULL;
@@ -335,6 +393,7 @@ int main(void) {
   RUN(scopes);
   RUN(observed);
   RUN(queues);
+  RUN(platform);
   RUN(results);
   running_case = "eight threads at once";
   for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, everything, &rounds);

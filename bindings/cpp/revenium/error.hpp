@@ -6,9 +6,11 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <locale>
 #include <memory>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -128,6 +130,37 @@ class status_error : public api_error {
   using api_error::api_error;
 };
 
+/// What budget_exceeded adds to api_error.
+class budget_facts : public api_error {
+ public:
+  using api_error::api_error;
+
+  /// The rule's name; "" where no rule said so: no rules are known, and the fail mode is closed.
+  std::string rule_name() const { return text("rule_name"); }
+  /// As JSON, a number or a string; "" if there is none.
+  std::string rule_id() const { return raw("rule_id"); }
+  /// What has been used, and how much may be, in the rule's unit.
+  std::optional<double> current_value() const { return number("current_value"); }
+  std::optional<double> threshold() const { return number("threshold"); }
+  /// When the rule's window ends, in RFC 3339; "" if that is not known.
+  std::string resets_at() const { return text("resets_at"); }
+  /// What your administrator wants people to read, else "".
+  std::string deny_message() const { return text("deny_message"); }
+
+ private:
+  std::string raw(std::string_view name) const {
+    const std::string_view value = detail::member(detail::member(json(), "error"), name);
+    return value == "null" ? std::string() : std::string(value);
+  }
+  std::string text(std::string_view name) const { return detail::unquoted(raw(name)); }
+  std::optional<double> number(std::string_view name) const {
+    std::istringstream in(raw(name));
+    in.imbue(std::locale::classic());
+    double value = 0;
+    return in >> value ? std::optional<double>(value) : std::nullopt;
+  }
+};
+
 // Code, class, base: one line makes the class and its place in raise().
 #define REVENIUM_EXCEPTIONS_(X)                                \
   X(REVENIUM_E_INTERNAL, internal_error, api_error)            \
@@ -148,6 +181,7 @@ class status_error : public api_error {
   X(REVENIUM_E_CONNECTION, connection_error, api_error)        \
   X(REVENIUM_E_STREAM, stream_error, api_error)                \
   X(REVENIUM_E_AWS, aws_error, api_error)                      \
+  X(REVENIUM_E_BUDGET, budget_exceeded, budget_facts)            \
   X(REVENIUM_E_BAD_REQUEST, bad_request_error, status_error)   \
   X(REVENIUM_E_AUTHENTICATION, authentication_error, status_error) \
   X(REVENIUM_E_PERMISSION_DENIED, permission_denied_error, status_error) \

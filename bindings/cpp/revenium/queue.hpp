@@ -83,21 +83,16 @@ class queue {
 
   /// Begins a call. Its events, if the body says `"stream": true`, and its result come with `tag`.
   revenium::call submit(std::string_view body, std::uint64_t tag, const metadata& scope = metadata::of_thread()) {
-    revenium_call made = 0;
-    // Until the call is noted, no reader may find its result.
-    state& s = here();
-    const std::lock_guard<std::mutex> lock(s.mutex);
-    const auto place = s.open.emplace(made).first;
-    const int code = revenium_messages_submit(body.data(), body.size(), scope.native(), s.queue.get(), tag, &made);
-    handle owner(made);
-    if (code < 0) {
-      s.open.erase(place);
-      detail::check(code, owner);
-    }
-    auto node = s.open.extract(place);
-    node.value() = owner.detach();
-    s.open.insert(std::move(node));
-    return revenium::call(made);
+    return begin([&](revenium_queue to, revenium_call* made) {
+      return revenium_messages_submit(body.data(), body.size(), scope.native(), to, tag, made);
+    });
+  }
+
+  /// Asks Revenium for something, as platform_call() does. Its answer comes with `tag`: the json() of a result.
+  revenium::call submit_platform(const std::string& operation, std::string_view params, std::uint64_t tag) {
+    return begin([&](revenium_queue to, revenium_call* made) {
+      return revenium_platform_submit(operation.c_str(), params.data(), params.size(), to, tag, made);
+    });
   }
 
   /// Hands every frame that is there to `on_frame(frame)`, in order; waits up to `timeout` for the first one.
@@ -149,6 +144,26 @@ class queue {
   state& here() const {
     if (!state_) detail::check(REVENIUM_E_HANDLE, "This queue was moved from");
     return *state_;
+  }
+
+  /// Begins a call by `submit(queue, &made)`.
+  template <class Submit>
+  revenium::call begin(Submit&& submit) {
+    revenium_call made = 0;
+    // Until the call is noted, no reader may find its result.
+    state& s = here();
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    const auto place = s.open.emplace(made).first;
+    const int code = submit(s.queue.get(), &made);
+    handle owner(made);
+    if (code < 0) {
+      s.open.erase(place);
+      detail::check(code, owner);
+    }
+    auto node = s.open.extract(place);
+    node.value() = owner.detach();
+    s.open.insert(std::move(node));
+    return revenium::call(made);
   }
 
   bool fill(std::chrono::milliseconds timeout) {

@@ -23,6 +23,7 @@ const CODE = {
   CONNECTION: -20,
   STREAM: -21,
   AWS: -22,
+  BUDGET: -23,
   API: -40,
   BAD_REQUEST: -41,
   AUTHENTICATION: -42,

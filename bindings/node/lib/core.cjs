@@ -125,15 +125,49 @@ function leave() {
  * @param layer the scope layers that the call runs in, or undefined
  */
 function submit(request, layer, handler) {
-  start();
-  queue ??= outside(openQueue);
   const bytes = Buffer.from(request);
-  const call = new Call(++lastTag, handler);
+  return beginCall(handler, (tag) => {
+    const scope = scopes.open(layer);
+    out[0] = 0n;
+    const code = native.messages_submit(bytes, bytes.length, scope, queue.handle, tag, out);
+    const handle = taken();
+    scopes.close(scope);
+    return { code, handle };
+  });
+}
+
+/** Ask Revenium's platform. Throws, and sends nothing, when the library refuses it. */
+function ask(operation, params, handler) {
+  const bytes = Buffer.from(params);
+  const name = Buffer.from(`${operation}\0`);
+  return beginCall(handler, (tag) => {
+    out[0] = 0n;
+    const code = native.platform_submit(name, bytes, bytes.length, queue.handle, tag, out);
+    return { code, handle: taken() };
+  });
+}
+
+/** Whether a call would be refused by a budget: JSON. Throws if it would. Never waits. */
+function checkBudget(request, layer) {
+  start();
+  const bytes = Buffer.from(request);
   const scope = scopes.open(layer);
   out[0] = 0n;
-  const code = native.messages_submit(bytes, bytes.length, scope, queue.handle, call.tag, out);
-  const handle = taken();
+  const code = native.budget_check(bytes, bytes.length, scope, out);
+  const result = taken();
   scopes.close(scope);
+  check(code, result);
+  const text = native.result_json(result, null);
+  native.release(result);
+  return text;
+}
+
+/** A call that `submit(tag)` begins. */
+function beginCall(handler, submit) {
+  start();
+  queue ??= outside(openQueue);
+  const call = new Call(++lastTag, handler);
+  const { code, handle } = submit(call.tag);
   check(code, handle);
   call.handle = handle;
   if (calls.size === 0) queue.socket.ref();
@@ -262,4 +296,4 @@ function subscribe(listener, level, metering) {
 /** How many calls of this thread have not reported their result. */
 const underWay = () => calls.size;
 
-module.exports = { init, start, submit, subscribe, leave, underWay };
+module.exports = { init, start, submit, ask, checkBudget, subscribe, leave, underWay };

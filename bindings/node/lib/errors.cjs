@@ -17,6 +17,25 @@ class AnthropicError extends Error {
 /** What this library, not the provider, has to say: a setting, an argument, too many calls, after shutdown. */
 class ReveniumError extends AnthropicError {}
 
+/** A budget at Revenium refuses the call: nothing was sent. */
+class BudgetExceededError extends ReveniumError {
+  /** `error`: what the drop-in answers, `{ type: 'error', error: { type: 'billing_error', rule_name, … } }`. */
+  constructor(message, error) {
+    super(message);
+    const rule = error?.error ?? {};
+    this.code = 'REVENIUM_E_BUDGET';
+    this.status = 402;
+    this.error = error;
+    this.type = 'billing_error';
+    this.ruleName = rule.rule_name ?? null;
+    this.ruleId = rule.rule_id ?? null;
+    this.currentValue = rule.current_value ?? null;
+    this.threshold = rule.threshold ?? null;
+    this.resetsAt = rule.resets_at ?? null;
+    this.denyMessage = rule.deny_message ?? null;
+  }
+}
+
 class APIError extends AnthropicError {
   constructor(status, error, message, headers) {
     super(APIError.makeMessage(status, error, message));
@@ -119,7 +138,9 @@ const SENTENCES = new Map([[CODE.CLOSED, 'The library was shut down; init() star
 function check(code, detail = 0) {
   if (code >= 0) return code;
   const name = native.code_name(code);
-  const error = new ReveniumError((detail && native.result_message(detail, null)) || SENTENCES.get(code) || name);
+  const message = (detail && native.result_message(detail, null)) || SENTENCES.get(code) || name;
+  const budget = code === CODE.BUDGET && detail;
+  const error = budget ? new BudgetExceededError(message, parsed(native.result_json(detail, null))) : new ReveniumError(message);
   native.release(detail);
   error.code = name;
   throw error;
@@ -128,6 +149,7 @@ function check(code, detail = 0) {
 module.exports = {
   AnthropicError,
   ReveniumError,
+  BudgetExceededError,
   APIError,
   APIUserAbortError,
   APIConnectionError,

@@ -6,7 +6,7 @@ const core = require('./core.cjs');
 const watched = require('./watched.cjs');
 const { ofResponse } = require('./headers.cjs');
 const { CODE, EVENT } = require('./constants.cjs');
-const { internal } = require('./errors.cjs');
+const { BudgetExceededError, internal } = require('./errors.cjs');
 const retries = require('./retries.cjs');
 const scopes = require('./scopes.cjs').internal;
 
@@ -105,6 +105,7 @@ async function fetchVia(maxRetries, input, init) {
       failed();
       throw error;
     }
+    if (error.cause instanceof BudgetExceededError) return overBudget(url, error.cause);
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
     return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
@@ -115,6 +116,12 @@ function sdkAttempt(headers) {
   const attempt = Number(headers.get('x-stainless-retry-count') ?? NaN);
   // LangChain turns the SDK's retries off. In Node.js nobody else asks for leave to run in a browser.
   return Number.isNaN(attempt) || headers.has('anthropic-dangerous-direct-browser-access') ? null : attempt;
+}
+
+/** What the SDK makes its own error of, after one attempt. */
+function overBudget(url, { error }) {
+  const headers = { 'content-type': 'application/json', 'x-should-retry': 'false' };
+  return response(url, { http_status: 402, headers }, JSON.stringify(error));
 }
 
 /** The request for the global fetch: our members are for nobody else. Rewritten only where they are there. */

@@ -31,6 +31,9 @@ const FUNCTIONS = {
   revenium_tap_new: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
   revenium_tap_write: ['int32', 'uint64', 'void *', 'size_t'],
   revenium_tap_end: ['int32', 'uint64', 'void *', 'size_t'],
+  revenium_platform_submit: ['int32', 'void *', 'void *', 'size_t', 'uint64', 'uint64', 'void *'],
+  revenium_budget_check: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
+  revenium_webhook_verify: ['int32', 'void *', 'size_t', 'void *', 'void *', 'void *', 'size_t', 'int32'],
 
   revenium_queue_new: ['int32', 'void *'],
   revenium_queue_read: ['int32', 'uint64', 'void *', 'size_t', 'int32', 'void *'],
@@ -48,6 +51,7 @@ const LEFT_OUT = {
   revenium_messages_create: 'waits, and would block the event loop',
   revenium_messages_stream: 'waits, and would block the event loop',
   revenium_messages_start: 'calls back on threads of the library',
+  revenium_platform_call: 'waits, and would block the event loop',
   revenium_set_log: 'calls back on any thread',
   revenium_scope_push: 'belongs to an OS thread, which all requests of a server share',
   revenium_scope_pop: 'belongs to an OS thread, which all requests of a server share',

@@ -15,6 +15,7 @@ from ._errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ConflictError,
     InternalServerError,
     NotFoundError,
@@ -40,6 +41,18 @@ from ._messages import (
 )
 from ._objects import Message
 from ._observed import Recorded, Tap, record, record_batch_result
+from ._platform import (
+    async_budgets,
+    async_economics,
+    async_jobs,
+    async_platform,
+    budgets,
+    economics,
+    job,
+    jobs,
+    platform,
+    verify_webhook,
+)
 from ._scopes import meter, usage_metadata
 from ._transport import async_http_client, http_client
 
@@ -64,6 +77,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConflictError",
     "InternalServerError",
     "Message",
@@ -85,19 +99,29 @@ __all__ = [
     "abi_version",
     "aflush",
     "ashutdown",
+    "async_budgets",
+    "async_economics",
     "async_http_client",
+    "async_jobs",
     "async_messages",
+    "async_platform",
+    "budgets",
+    "economics",
     "flush",
     "http_client",
     "init",
     "is_initialized",
+    "job",
+    "jobs",
     "messages",
     "meter",
+    "platform",
     "record",
     "record_batch_result",
     "shutdown",
     "status",
     "status_json",
     "usage_metadata",
+    "verify_webhook",
     "version",
 ]

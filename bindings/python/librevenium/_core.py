@@ -32,6 +32,7 @@ BLIND_WAIT_MS = 100
 
 _header = struct.Struct("=IIQQii")
 _submit, _read, _release = native.messages_submit, native.queue_read, native.release
+_ask = native.platform_submit
 
 
 class Ended:
@@ -129,10 +130,17 @@ class Queue:
     def submit(self, request, scope):
         """Begin a call. `request`: the body with the members `usage_metadata` and `revenium`, as bytes. Raises
         ReveniumError, and sends nothing, when the library refuses it."""
+        return self._begin(lambda tag, out: _submit(request, len(request), scope, self.handle, tag, out))
+
+    def ask(self, operation, params):
+        """The same for an operation of Revenium's platform; both are bytes."""
+        return self._begin(lambda tag, out: _ask(operation, params, len(params), self.handle, tag, out))
+
+    def _begin(self, begin):
         start()
         self._tag = tag = self._tag + 1
         out = ctypes.c_uint64()
-        code = _submit(request, len(request), scope, self.handle, tag, ctypes.byref(out))
+        code = begin(tag, ctypes.byref(out))
         if code < 0:
             errors.check(code, out.value)
         call = self.calls[tag] = Call(self, tag, out.value)
@@ -257,13 +265,22 @@ def shut():
 
 def begin(request, layer=None):
     """A call whose frames `advance` waits for. Give its queue back with `finish`."""
+    return _pooled(lambda queue: queue.submit(request, layer.scope() if layer else native.SCOPE_NONE))
+
+
+def begin_ask(operation, params):
+    """The same for Revenium's platform."""
+    return _pooled(lambda queue: queue.ask(operation, params))
+
+
+def _pooled(submit):
     pool = process().idle
     try:
         queue = pool.pop()
     except IndexError:
         queue = Queue()
     try:
-        return queue.submit(request, layer.scope() if layer else native.SCOPE_NONE)
+        return submit(queue)
     except BaseException:
         pool.append(queue)
         raise
@@ -314,12 +331,20 @@ class LoopQueue(Queue):
 
 
 def begin_async(request, layer=None):
+    return _of_loop().submit(request, layer.scope() if layer else native.SCOPE_NONE)
+
+
+def begin_ask_async(operation, params):
+    return _of_loop().ask(operation, params)
+
+
+def _of_loop():
     loop = asyncio.get_running_loop()
     loops = process().loops
     queue = loops.get(loop)
     if queue is None:
         queue = loops[loop] = LoopQueue(loop)
-    return queue.submit(request, layer.scope() if layer else native.SCOPE_NONE)
+    return queue
 
 
 async def advance_async(call, deadline=None):

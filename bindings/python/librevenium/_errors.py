@@ -20,6 +20,26 @@ class ReveniumError(AnthropicError):
         self.code = code
 
 
+class BudgetExceededError(ReveniumError):
+    """A budget at Revenium refuses the call: nothing was sent, and nothing is metered. `body`: the error object. The rule's
+    fields are None where Revenium told none; `rule_name` where no rule said so, none being known with
+    `budget_fail_mode` closed."""
+
+    status_code = 402
+    type = "billing_error"
+
+    def __init__(self, message, body=None):
+        super().__init__(message, "REVENIUM_E_BUDGET")
+        self.body = body
+        rule = (body.get("error") if isinstance(body, dict) else None) or {}
+        self.rule_name = rule.get("rule_name")
+        self.rule_id = rule.get("rule_id")
+        self.current_value = rule.get("current_value")
+        self.threshold = rule.get("threshold")
+        self.resets_at = rule.get("resets_at")
+        self.deny_message = rule.get("deny_message")
+
+
 class APIError(AnthropicError):
     """The call failed. `body`: the provider's error, parsed, or None; `type`: its name for it, "rate_limit_error" say."""
 
@@ -159,5 +179,8 @@ def check(code, detail=0):
         return code
     name = native.name_of(code)
     message = native.text_of(native.result_message, detail) if detail else ""
+    body = _parsed(native.text_of(native.result_json, detail)) if detail and code == native.E_BUDGET else None
     native.release(detail)
+    if code == native.E_BUDGET:
+        raise BudgetExceededError(message or name, body)
     raise ReveniumError(message or name, name)

@@ -34,6 +34,9 @@ FUNCTIONS = {
     "revenium_tap_new": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
     "revenium_tap_write": (c_int32, c_uint64, c_void_p, c_size_t),
     "revenium_tap_end": (c_int32, c_uint64, c_char_p, c_size_t),
+    "revenium_platform_submit": (c_int32, c_char_p, c_char_p, c_size_t, c_uint64, c_uint64, c_void_p),
+    "revenium_budget_check": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
+    "revenium_webhook_verify": (c_int32, c_char_p, c_size_t, c_char_p, c_char_p, c_void_p, c_size_t, c_int32),
     "revenium_queue_new": (c_int32, c_void_p),
     "revenium_queue_read": (c_int32, c_uint64, c_void_p, c_size_t, c_int32, c_void_p),
     "revenium_queue_wake_fd": (c_int32, c_uint64, c_void_p),
@@ -48,6 +51,7 @@ LEFT_OUT = {
     "revenium_messages_create": "waits in C, where no signal reaches Python",
     "revenium_messages_stream": "waits in C, where no signal reaches Python",
     "revenium_messages_start": "calls back on threads of the library",
+    "revenium_platform_call": "waits in C, where no signal reaches Python",
     "revenium_set_log": "calls back on any thread",
     "revenium_scope_push": "belongs to an OS thread, which all tasks of an event loop share",
     "revenium_scope_pop": "belongs to an OS thread, which all tasks of an event loop share",
@@ -59,7 +63,7 @@ LEFT_OUT = {
 
 OK, EMPTY = 0, 1
 E_ALREADY, E_CLOSED, E_TIMEOUT, E_CANCELLED, E_BUFFER, E_FORKED, E_UNSUPPORTED = -7, -8, -10, -11, -12, -14, -15
-E_CONNECTION, E_STREAM = -20, -21
+E_CONNECTION, E_STREAM, E_BUDGET = -20, -21, -23
 # This and below: what the provider said.
 E_API = -40
 

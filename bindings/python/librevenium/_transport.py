@@ -454,6 +454,12 @@ class _Made:
         signed = metered.request.headers.get("authorization", "").startswith("AWS4-")
         return metered.request if signed else self.directly(metered)
 
+    def over_budget(self, request, error):
+        """What the SDK makes its own error of, after one attempt."""
+        headers = {"content-type": "application/json", "x-should-retry": "false"}
+        stream = self.module.ByteStream(json.dumps(error.body).encode())
+        return self.module.Response(402, headers=headers, stream=stream, request=request)
+
     def directly(self, metered):
         """The request for the way without us: our members are for nobody else."""
         body = metered.without_ours()
@@ -494,6 +500,8 @@ class Transport:
             return self._pass_on(request)
         try:
             call = core.begin(metered.body(), metered.layer())
+        except errors.BudgetExceededError as error:
+            return self._made.over_budget(request, error)
         except errors.ReveniumError as error:
             warn(error.code, error.message)
             return self._pass_on(self._made.directly(metered))
@@ -562,6 +570,8 @@ class AsyncTransport:
             return await self._pass_on(request)
         try:
             call = core.begin_async(metered.body(), metered.layer())
+        except errors.BudgetExceededError as error:
+            return self._made.over_budget(request, error)
         except (errors.ReveniumError, RuntimeError, NotImplementedError) as error:
             # RuntimeError: another kind of event loop runs, trio's say.
             warn(getattr(error, "code", "loop"), str(error))
