@@ -32,8 +32,6 @@ demo: examples ## run the examples against the sandbox, show what was metered, a
 
 test: needs check build examples ## everything
 	$(CARGO) test --workspace
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
-	$(CARGO) test -p revenium --lib --no-default-features
 	tests/c/run.sh
 	tests/spool.sh
 	tests/replies.sh
