@@ -1,6 +1,6 @@
 // How the package is used, as a user would write it; and what must not compile.
 
-import Anthropic, { RateLimitError, flush, init, meter, onLog, shutdown, status, withUsageMetadata } from 'librevenium';
+import Anthropic, { BudgetExceededError, RateLimitError, budgets, flush, init, jobs, meter, onLog, shutdown, status, verifyWebhook, withUsageMetadata } from 'librevenium';
 
 const client = new Anthropic();
 const params = { model: 'claude-sonnet-5-5', max_tokens: 10, messages: [{ role: 'user' as const, content: 'hi' }] };
@@ -33,6 +33,21 @@ console.log(text, id, final, stop, pending, flushed);
 const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'hi' }];
 const again: Anthropic.Message = await client.messages.create({ ...params, messages, usage_metadata: { agentic_job_id: 'j' } });
 messages.push({ role: 'assistant', content: again.content }, { role: 'user', content: [{ type: 'text', text: 'more' }] });
+
+const answer: number = await jobs.run('loan-1', { type: 'loan', organizationName: 'acme' }, async (job) => {
+  await job.reportOutcome({ executionStatus: 'SUCCESS', outcomeType: 'CONVERTED', outcomeValue: 5, metrics: [{ key: 'q', value: 1 }] });
+  return 7;
+});
+try {
+  const allowed: true = budgets.check(params).allowed;
+  console.log(answer, allowed, verifyWebhook({ secret: ['a'], timestamp: '1', signature: undefined, body: '' }));
+} catch (error) {
+  if (error instanceof BudgetExceededError) console.log(error.ruleName, error.threshold, error.error.error.type === 'billing_error');
+}
+// @ts-expect-error no such status
+jobs.reportOutcome('j', { executionStatus: 'DONE' });
+// @ts-expect-error a misspelt field
+jobs.reportOutcome('j', { executionStatus: 'SUCCESS', monetaryValue: 5 });
 
 // @ts-expect-error a misspelt field
 withUsageMetadata({ organisationName: 'acme' }, () => 1);
