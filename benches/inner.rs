@@ -9,11 +9,10 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revenium::completion::backpressure::Flow;
 use revenium::completion::queue::Queue;
-use revenium::delivery::{self, Delivery, Destination, Outgoing, completions_url};
+use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
 use revenium::messages::request::{Request, Streaming};
 use revenium::messages::{Batch, Framing, Reader, Summary};
-use revenium::meter::{self, End, Metadata, Times};
-use revenium::provider::Provider;
+use revenium::meter::{self, End, Metadata, Service, Times};
 use revenium::settings::Settings;
 
 const DELTAS: usize = 1000;
@@ -100,7 +99,8 @@ fn record(c: &mut Criterion) {
     let summary = Summary::of(REPLY).unwrap();
     let recent_ids = meter::RecentIds::default();
     let call = meter::Call {
-        provider: Provider::Anthropic,
+        service: Service::Anthropic,
+        batch: None,
         request: &request.facts,
         metadata: &metadata,
         streamed: false,
@@ -109,6 +109,8 @@ fn record(c: &mut Criterion) {
         end: End::Complete,
         bedrock_model: None,
         region: None,
+        estimated_output: None,
+        mark_unbilled_refusals: true,
         recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };
@@ -156,6 +158,7 @@ fn push(c: &mut Criterion) {
     let records = || -> Vec<Outgoing> {
         let body = Bytes::from(vec![b'x'; 900]);
         let outgoing = |n| Outgoing {
+            endpoint: Endpoint::COMPLETIONS,
             idempotency_key: format!("{n:032}"),
             body: body.clone(),
             transaction_id: format!("msg_{n:024}"),
@@ -176,6 +179,32 @@ fn push(c: &mut Criterion) {
             BatchSize::LargeInput,
         )
     });
+    // The same with a journal beneath: each record a write of its own, and 64 in one.
+    let directory = std::env::temp_dir().join(format!("revenium-bench-{}", std::process::id()));
+    let with_journal = || {
+        let journal = Some(journal::Options::new(directory.clone(), 1 << 30, false));
+        let options = delivery::Options { journal, ..delivery::Options::default() };
+        Delivery::new(options, destination.clone(), Box::new(|_| {}))
+    };
+    for size in [1, 64] {
+        group.bench_function(format!("journal, {size} to a write"), |b| {
+            b.iter_batched(
+                || (with_journal(), records()),
+                |(delivery, records)| {
+                    let mut records = records.into_iter();
+                    loop {
+                        let some: Vec<_> = records.by_ref().take(size).collect();
+                        if some.is_empty() {
+                            break delivery;
+                        }
+                        delivery.push(some);
+                    }
+                },
+                BatchSize::PerIteration,
+            )
+        });
+    }
+    let _ = std::fs::remove_dir_all(&directory);
     group.finish();
 }
 

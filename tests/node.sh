@@ -6,7 +6,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root/bindings/node"
 # Nothing that a package brings is run at install.
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+npm ci --prefer-offline --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 
 # What was just built, whatever else lies there.
 export REVENIUM_LIBRARY="${REVENIUM_LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/debug/librevenium.so}"

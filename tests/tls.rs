@@ -89,6 +89,22 @@ fn proxy() -> (u16, Receiver<String>) {
     (port, told)
 }
 
+/// A proxy that answers everybody with `status`; it tells what it was asked.
+fn proxy_that_says(status: &'static str) -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let (mut reader, mut request) = (BufReader::new(client.try_clone().unwrap()), String::new());
+            while reader.read_line(&mut request).unwrap() > 2 {}
+            tell.send(request.to_ascii_lowercase().replace("basic dtphi2i=", "basic u:a#b")).unwrap();
+            let _ = client.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes());
+        }
+    });
+    (port, told)
+}
+
 /// What the child process does: one call with the environment it was given.
 fn call() -> (i32, String, String) {
     let request = CString::new(r#"{"model":"m","max_tokens":9,"messages":[]}"#).unwrap();
@@ -143,11 +159,39 @@ fn a_certificate_of_ssl_cert_file_is_trusted_and_others_are_not() {
     let trust = trust.to_str().unwrap().to_owned();
     assert_eq!(in_child(&[("ANTHROPIC_BASE_URL", &url), ("SSL_CERT_FILE", &trust)]).trim(), "0 over TLS");
     let refused = in_child(&[("ANTHROPIC_BASE_URL", &url)]);
-    assert!(refused.starts_with("-20 ") && refused.contains("certificate"), "{refused}");
+    assert!(refused.starts_with("-20 ") && refused.contains("its certificate is"), "{refused}");
+    // Who names roots means no others.
+    let refused = in_child(&[("ANTHROPIC_BASE_URL", &url), ("SSL_CERT_FILE", "/no/such/roots.pem")]);
+    assert!(refused.contains("SSL_CERT_FILE") && refused.contains("/no/such/roots.pem"), "{refused}");
     let elsewhere = url.replace("localhost", "127.0.0.1");
     let refused = in_child(&[("ANTHROPIC_BASE_URL", &elsewhere), ("SSL_CERT_FILE", &trust)]);
-    assert!(refused.starts_with("-20 "), "{refused}");
+    assert!(refused.starts_with("-20 ") && refused.contains("its certificate is for another name"), "{refused}");
     std::fs::remove_file(trust).unwrap();
+}
+
+#[test]
+fn a_server_for_plain_http_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+            // Closed only after the client, so that it reads what was said.
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+    });
+    let refused = in_child(&[("ANTHROPIC_BASE_URL", &url)]);
+    assert!(refused.starts_with("-20 ") && refused.contains("what it sends is not TLS"), "{refused}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_read_refuses_the_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let refused = in_child(&[("ANTHROPIC_BASE_URL", &url), ("HTTPS_PROXY", "htp://127.0.0.1:1")]);
+    assert!(refused.starts_with("-6 ") && refused.contains("HTTPS_PROXY"), "{refused}");
+    assert!(listener.accept().is_err(), "something was sent");
 }
 
 #[test]
@@ -160,8 +204,49 @@ fn a_proxy_is_used_unless_no_proxy_says_otherwise() {
     let mut variables = vec![("ANTHROPIC_BASE_URL", &*url), ("SSL_CERT_FILE", &*trust), ("HTTPS_PROXY", &*proxy_url)];
     assert_eq!(in_child(&variables).trim(), "0 over TLS");
     assert_eq!(told.try_recv().unwrap(), format!("localhost:{port}"));
-    variables.push(("NO_PROXY", "localhost"));
+    let with_port = format!("other.example localhost:{port}");
+    for except in ["localhost", "*", "*.localhost", &with_port] {
+        variables.push(("NO_PROXY", except));
+        assert_eq!(in_child(&variables).trim(), "0 over TLS", "{except}");
+        assert!(told.try_recv().is_err(), "{except}");
+        variables.pop();
+    }
+    variables.push(("NO_PROXY", "localhost:1"));
     assert_eq!(in_child(&variables).trim(), "0 over TLS");
-    assert!(told.try_recv().is_err());
+    assert!(told.try_recv().is_ok());
     std::fs::remove_file(trust).unwrap();
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named() {
+    let base = ("ANTHROPIC_BASE_URL", "https://provider.invalid");
+    let (port, told) = proxy_that_says("403 Forbidden");
+    // A raw `#` is one of the password's, and an empty variable hides no other.
+    let url = format!("http://u:a#b@127.0.0.1:{port}");
+    for variables in [&[base, ("HTTPS_PROXY", &*url)][..], &[base, ("HTTPS_PROXY", ""), ("https_proxy", &url)]] {
+        let said = in_child(variables);
+        assert!(said.starts_with("-20 ") && said.contains("refused to connect to provider.invalid"), "{said}");
+        assert!(said.contains(&format!("The proxy 127.0.0.1:{port} (")) && !said.contains("a#b"), "{said}");
+        let asked = told.try_recv().unwrap();
+        assert!(asked.contains("connect provider.invalid:443") && asked.contains("basic u:a#b"), "{asked}");
+    }
+    let (port, _told) = proxy_that_says("407 Proxy Authentication Required");
+    let said = in_child(&[base, ("ALL_PROXY", &format!("127.0.0.1:{port}"))]);
+    assert!(said.contains(&format!("127.0.0.1:{port} (ALL_PROXY)")) && said.contains("credentials"), "{said}");
+    let (port, _told) = proxy_that_says("403 Forbidden");
+    let said =
+        in_child(&[("ANTHROPIC_BASE_URL", "http://provider.invalid"), ("http_proxy", &format!("127.0.0.1:{port}"))]);
+    assert!(said.starts_with("-43 ") && said.contains(&format!("127.0.0.1:{port} (http_proxy)")), "{said}");
+}
+
+#[test]
+fn a_proxy_that_is_dead_or_no_proxy_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (scheme, variable) in [("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY")] {
+        let base = format!("{scheme}://provider.invalid");
+        let said = in_child(&[("ANTHROPIC_BASE_URL", &base), (variable, &format!("127.0.0.1:{port}"))]);
+        assert!(said.contains(&format!("Could not connect to the proxy 127.0.0.1:{port} ({variable})")), "{said}");
+    }
+    let said = in_child(&[("ANTHROPIC_BASE_URL", "https://provider.invalid"), ("HTTPS_PROXY", "socks5://u:pw@h:1")]);
+    assert!(said.starts_with("-6 ") && said.contains("HTTPS_PROXY") && !said.contains("pw"), "{said}");
 }

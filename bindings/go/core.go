@@ -16,6 +16,8 @@ const (
 	aloneBuffer = 16 << 10
 	// turns are how many calls in turn come before one that counts as alone: the first of many at once finds no other either.
 	turns = 8
+	// maxUnread bytes of one call's events lie here before the call is paused. Its reader takes all, and resumes it.
+	maxUnread = 256 << 10
 	// submitting calls at a time. A goroutine inside C holds an OS thread, and thousands may want to start a call at once.
 	submitting = 8
 	// blindWaitMS is how long a read waits where there is no descriptor to wait on.
@@ -58,6 +60,8 @@ type call struct {
 	unread    bool // nobody reads the events
 	head      []byte
 	events    []event
+	bytes     int // of the events
+	paused    bool
 	result    *result
 }
 
@@ -181,7 +185,7 @@ func (d *dispatcher) deliver(frames []byte) {
 			}
 		case frameEvent:
 			// Those that arrived together wake their reader once.
-			events := []event{{f.code, f.body}}
+			events, call := []event{{f.code, f.body}}, f.call
 			for len(frames) > 0 {
 				next, rest := frameOf(frames)
 				if next.kind != frameEvent || next.tag != f.tag {
@@ -190,7 +194,7 @@ func (d *dispatcher) deliver(frames []byte) {
 				events, frames = append(events, event{next.code, next.body}), rest
 			}
 			if c := d.known(f.tag); c != nil {
-				c.put(func() { c.add(events) })
+				c.put(func() { c.add(call, events) })
 			}
 		}
 	}
@@ -267,14 +271,31 @@ func (d *dispatcher) begin(ctx context.Context, request []byte, s *scope, wantsE
 }
 
 // add keeps events, which lie in the dispatcher's buffer, for the reader. Called with the lock held.
-func (c *call) add(events []event) {
+// Handle h is the call's, which the call itself may not know yet.
+func (c *call) add(h handle, events []event) {
 	if c.unread {
 		return
 	}
 	for i := range events {
 		events[i].json = clone(events[i].json)
+		c.bytes += len(events[i].json)
 	}
 	c.events = append(c.events, events...)
+	if c.bytes > maxUnread && !c.paused {
+		c.paused, c.handle = true, h
+		nativePause(h)
+	}
+}
+
+// take gives the reader what has arrived. Called with the lock held.
+func (c *call) take() []event {
+	events := c.events
+	c.events, c.bytes = nil, 0
+	if c.paused {
+		c.paused = false
+		nativeResume(c.handle)
+	}
+	return events
 }
 
 // put changes the call and wakes its reader.
@@ -313,7 +334,8 @@ func (c *call) isRunning() bool {
 // abandon tells that nobody reads any more.
 func (c *call) abandon() {
 	c.mu.Lock()
-	c.unread, c.events = true, nil
+	c.unread = true
+	c.take()
 	c.mu.Unlock()
 }
 
@@ -363,7 +385,7 @@ func (c *call) wait(ctx context.Context) (r *result, err error) {
 // nextEvents is what has arrived since the last time, at least one event; or, when all are read, the result.
 func (c *call) nextEvents(ctx context.Context) (events []event, end *result, err error) {
 	err = c.await(ctx, func() bool {
-		events, c.events = c.events, nil
+		events = c.take()
 		if len(events) == 0 {
 			end = c.result
 		}

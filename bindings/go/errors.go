@@ -23,7 +23,8 @@ func (c Code) isProviders() bool { return c <= ErrAPI }
 // Error is why a call, or anything else here, failed.
 type Error struct {
 	Code Code
-	// Message is one sentence for a person. It never holds a key or a prompt.
+	// Message is one sentence for a person, with what the provider says of a request that it refused, 200 characters at
+	// most; that can repeat a part of the request. It never holds a key. The setting quote_errors turns the quote off.
 	Message string
 	// StatusCode is the HTTP status of the provider's answer, 0 if there was none.
 	StatusCode int

@@ -122,6 +122,11 @@ func nativeSubmit(request []byte, scope, queue handle, tag uint64) (handle, erro
 
 func nativeCancel(call handle) { C.revenium_call_cancel(C.revenium_call(call)) }
 
+// nativePause stops the reading of a call's events until nativeResume; a call that has ended does not mind.
+func nativePause(call handle) { C.revenium_call_pause(C.revenium_call(call)) }
+
+func nativeResume(call handle) { C.revenium_call_resume(C.revenium_call(call)) }
+
 // nativeRecord gives what the library has to tell of the record.
 func nativeRecord(record []byte, scope handle) ([]byte, error) {
 	var detail C.revenium_result

@@ -574,8 +574,9 @@ int32_t revenium_scope_pop(revenium_scope scope);
  * callback or frame comes for them.
  *
  * Send a message and wait for the reply. Waits. With "stream": true in the
- * request it is streamed underneath, which long replies need; the result is
- * the same.
+ * request, or by itself where `max_tokens` allows a reply of more than ten
+ * minutes and the call has no "timeout_ms", it is streamed underneath, so that no
+ * proxy's time runs out; the result is the same.
  * result: receives a handle with the reply, or with the reason of an error;
  *   yours to release in both cases. Returns the same code that it holds.
  */
@@ -615,6 +616,8 @@ int32_t revenium_messages_start(const char *request,
  * Begin a call whose events (if the request says "stream": true) and result go
  * to `queue`, each marked with `tag`. Runs no callback. `call` as in start:
  * read the result from it when the RESULT frame has come.
+ * REVENIUM_E_BUSY while as many RESULT frames lie unread in the queue as the
+ * setting `max_in_flight` allows calls, or 64 MiB of them.
  */
 int32_t revenium_messages_submit(const char *request,
                                  size_t request_len,
@@ -631,6 +634,19 @@ int32_t revenium_messages_submit(const char *request,
 int32_t revenium_call_cancel(revenium_call call);
 
 /**
+ * Read nothing more of a streamed call's events from the network until
+ * revenium_call_resume(): for a reader of many calls who keeps the frames of
+ * one that is read slowly. Events that had arrived by then still come. Returns
+ * at once; pausing twice, or a call that has ended, is REVENIUM_OK. A call that
+ * stays paused for `read_timeout_ms` fails with REVENIUM_E_TIMEOUT.
+ */
+int32_t revenium_call_pause(revenium_call call);
+
+/**
+ * Undo revenium_call_pause(). Returns at once; REVENIUM_OK also where the call
+ * was not paused, or has ended.
+ */
+int32_t revenium_call_resume(revenium_call call);
  * Meter a call that this library did not make: one of any HTTP client, a
  * gateway, Google Vertex AI, Microsoft Foundry, AWS Bedrock, or one answer of a
  * Message Batch. Each record is one billable transaction at Revenium: record a
@@ -756,7 +772,10 @@ const char *revenium_result_json(revenium_result result, size_t *len);
 const char *revenium_result_text(revenium_result result, size_t *len);
 
 /**
- * One sentence for a person; "" on success. Never holds a key or a prompt.
+ * One sentence for a person; "" on success. Never holds a key. Of a request that
+ * the provider refused it quotes the provider's own message, at most 200
+ * characters, which can repeat a part of the request; the setting
+ * `quote_errors` turns that off.
  */
 const char *revenium_result_message(revenium_result result, size_t *len);
 
@@ -769,7 +788,9 @@ const char *revenium_result_request_id(revenium_result result, size_t *len);
  * JSON about the call rather than its content: code, http_status, request_id,
  * retry_after_ms, provider, fallback (why Bedrock did not answer), model,
  * stop_reason, transaction_id, duration_ms, time_to_first_token_ms, attempts,
- * metered, headers; what does not apply is left out. On a call that still runs:
+ * metered, headers, usage_estimated (true where a stream broke off and its
+ * record counts estimated_output_tokens, by the text that had come); what does
+ * not apply is left out. On a call that still runs:
  * what is known so far, from the provider's first answer on.
  */
 const char *revenium_result_info(revenium_result result, size_t *len);

@@ -213,9 +213,11 @@ export function meter<R>(fn: () => R): R;
 export function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
 /**
- * A `fetch` for an official client whose `maxRetries` is not the SDK's default of 2: only the attempt after which the
- * client gives up leaves a record of a failure, and the SDK tells nobody how often it will try. `passThrough`: every
- * request goes to the global fetch, unmetered, as tests want it that intercept requests there.
+ * A `fetch` for a client that tries again `maxRetries` times, be it the official SDK with another number than its default
+ * of 2, or a framework with retries of its own (LangChain.js, Vercel's AI SDK): only the attempt after which it gives up
+ * leaves a record of a failure, and no client says how often it will try. Without `maxRetries`, the SDK's default holds for
+ * the SDK, and each failed attempt of a framework is a record with its `retryNumber`.
+ * `passThrough`: every request goes to the global fetch, unmetered, as tests want it that intercept requests there.
  */
 export function createFetch(options?: { maxRetries?: number; passThrough?: boolean }): typeof fetch;
 

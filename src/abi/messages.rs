@@ -92,8 +92,9 @@ unsafe fn hand_over(
 /// callback or frame comes for them.
 ///
 /// Send a message and wait for the reply. Waits. With "stream": true in the
-/// request it is streamed underneath, which long replies need; the result is
-/// the same.
+/// request, or by itself where `max_tokens` allows a reply of more than ten
+/// minutes and the call has no "timeout_ms", it is streamed underneath, so that no
+/// proxy's time runs out; the result is the same.
 /// result: receives a handle with the reply, or with the reason of an error;
 ///   yours to release in both cases. Returns the same code that it holds.
 #[unsafe(no_mangle)]
@@ -196,6 +197,8 @@ pub unsafe extern "C" fn revenium_messages_start(
 /// Begin a call whose events (if the request says "stream": true) and result go
 /// to `queue`, each marked with `tag`. Runs no callback. `call` as in start:
 /// read the result from it when the RESULT frame has come.
+/// REVENIUM_E_BUSY while as many RESULT frames lie unread in the queue as the
+/// setting `max_in_flight` allows calls, or 64 MiB of them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_messages_submit(
     request: *const c_char,
@@ -222,6 +225,29 @@ pub unsafe extern "C" fn revenium_messages_submit(
 pub extern "C" fn revenium_call_cancel(call: revenium_call) -> i32 {
     edge::code(|| {
         core().registry.call(call)?.cancel();
+        Ok(Code::Ok)
+    })
+}
+
+/// Read nothing more of a streamed call's events from the network until
+/// revenium_call_resume(): for a reader of many calls who keeps the frames of
+/// one that is read slowly. Events that had arrived by then still come. Returns
+/// at once; pausing twice, or a call that has ended, is REVENIUM_OK. A call that
+/// stays paused for `read_timeout_ms` fails with REVENIUM_E_TIMEOUT.
+#[unsafe(no_mangle)]
+pub extern "C" fn revenium_call_pause(call: revenium_call) -> i32 {
+    edge::code(|| {
+        core().registry.call(call)?.sink.flow().pause();
+        Ok(Code::Ok)
+    })
+}
+
+/// Undo revenium_call_pause(). Returns at once; REVENIUM_OK also where the call
+/// was not paused, or has ended.
+#[unsafe(no_mangle)]
+pub extern "C" fn revenium_call_resume(call: revenium_call) -> i32 {
+    edge::code(|| {
+        core().registry.call(call)?.sink.flow().resume();
         Ok(Code::Ok)
     })
 }

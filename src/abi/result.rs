@@ -61,7 +61,10 @@ pub unsafe extern "C" fn revenium_result_text(result: revenium_result, len: *mut
     unsafe { reader(len, || Ok(outcome(result)?.map(|outcome| pointed(outcome.text())))) }
 }
 
-/// One sentence for a person; "" on success. Never holds a key or a prompt.
+/// One sentence for a person; "" on success. Never holds a key. Of a request that
+/// the provider refused it quotes the provider's own message, at most 200
+/// characters, which can repeat a part of the request; the setting
+/// `quote_errors` turns that off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_result_message(result: revenium_result, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for valid pointers.
@@ -78,7 +81,9 @@ pub unsafe extern "C" fn revenium_result_request_id(result: revenium_result, len
 /// JSON about the call rather than its content: code, http_status, request_id,
 /// retry_after_ms, provider, fallback (why Bedrock did not answer), model,
 /// stop_reason, transaction_id, duration_ms, time_to_first_token_ms, attempts,
-/// metered, headers; what does not apply is left out. On a call that still runs:
+/// metered, headers, usage_estimated (true where a stream broke off and its
+/// record counts estimated_output_tokens, by the text that had come); what does
+/// not apply is left out. On a call that still runs:
 /// what is known so far, from the provider's first answer on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_result_info(result: revenium_result, len: *mut usize) -> *const c_char {

@@ -62,7 +62,7 @@ pub extern "C" fn revenium_scope_push(scope: revenium_scope) -> i32 {
         if core().is_closed() {
             return Ok(Code::Closed);
         }
-        scope::push(scope, core().registry.scope(scope)?);
+        scope::push(scope, core().registry.scope(scope)?)?;
         Ok(Code::Ok)
     })
 }

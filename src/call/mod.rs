@@ -19,7 +19,7 @@ use crate::completion::queue::Queue;
 use crate::completion::{Bell, Sink};
 use crate::delivery::Pushing;
 use crate::messages::request::Request;
-use crate::messages::{Reader, Summary};
+use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
 use crate::provider::{Head, Prepared, Provider};
@@ -302,6 +302,14 @@ fn settle(
             None => Err(Error::new(Code::Internal, "A stream ended that never began.")),
         },
     });
+    let ended = ended.map(|(json, mut summary)| {
+        if let Some(summary) = &mut summary
+            && (summary.stop_reason.as_deref() == Some("refusal") || engine.ratios.wants(model_of(job, summary)))
+        {
+            summary.written = Written::of(&json);
+        }
+        (json, summary)
+    });
     let summary = match &ended {
         Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.has_facts()).map(|message| message.summary()),
@@ -316,8 +324,17 @@ fn settle(
         let request = &job.request;
         Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
     });
-    let seen = Seen { duration, summary, error: ended.as_ref().err(), prompts: prompts.as_ref() };
-    let (transaction_id, pushing) = record(engine, job, &progress, &seen);
+    let estimated_output = match (&ended, summary) {
+        (Err(_), Some(summary)) => engine.ratios.estimate(model_of(job, summary), summary),
+        (Ok(_), Some(summary)) => {
+            engine.ratios.learn(model_of(job, summary), summary);
+            None
+        }
+        (_, None) => None,
+    };
+    let error = ended.as_ref().err();
+    let used = Used { duration, summary, estimated_output, error, prompts: prompts.as_ref() };
+    let (transaction_id, pushing) = record(engine, job, &progress, &used);
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -329,22 +346,29 @@ fn settle(
         duration,
         first_token: progress.first_token,
         attempts: progress.attempts,
+        estimated_output,
     };
     let outcome = match (ended, message) {
         (Ok((json, Some(summary))), _) => Outcome::reply(json, *summary, facts),
         (Ok((json, None)), Some(message)) => Outcome::streamed(json, message, facts),
         (Ok((json, None)), None) => Outcome::reply(json, Summary::default(), facts),
-        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts),
+        (Err(error), message) => Outcome::failed(&error, message.as_ref(), facts, engine.settings.quote_errors),
     };
     (outcome, pushing)
 }
 
-/// What a record tells of a call's end.
-struct Seen<'a> {
+/// What a call took.
+struct Used<'a> {
     duration: Duration,
     summary: Option<&'a Summary>,
+    estimated_output: Option<i64>,
     error: Option<&'a Error>,
     prompts: Option<&'a Prompts>,
+}
+
+/// The model that answers, by its own name where it said so.
+fn model_of<'a>(job: &'a Job, summary: &'a Summary) -> &'a str {
+    summary.model.as_deref().unwrap_or(&job.request.facts.model)
 }
 
 /// Hand the call's records to delivery. The main record's transaction id.
@@ -352,9 +376,9 @@ fn record(
     engine: &Engine,
     job: &Job,
     progress: &Progress,
-    seen: &Seen<'_>,
+    used: &Used<'_>,
 ) -> (Option<String>, Option<(Account, Pushing)>) {
-    let error = seen.error;
+    let error = used.error;
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     let Some(account) = job.metering.account.as_ref().filter(|_| !unsent) else { return (None, None) };
@@ -370,8 +394,10 @@ fn record(
         request: &job.request.facts,
         metadata: &job.metering.metadata,
         streamed: job.request.wants_stream,
-        times: Times { started: progress.started, first_token: progress.first_token, ended: seen.duration },
-        summary: seen.summary,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: used.duration },
+        summary: used.summary,
+        estimated_output: used.estimated_output,
+        mark_unbilled_refusals: engine.settings.mark_unbilled_refusals,
         end: match error {
             None => End::Complete,
             Some(error) if error.code == Code::Cancelled => End::Cancelled,
@@ -380,7 +406,7 @@ fn record(
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
         batch: None,
-        prompts: seen.prompts,
+        prompts: used.prompts,
         capture: job.metering.capture,
         key: job.metering.key.as_ref(),
         recent_ids: &engine.recent_ids,

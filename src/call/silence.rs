@@ -1,6 +1,7 @@
 //! How long a provider may say nothing in the middle of its reply.
 
 use crate::common::error::{Code, Error, Result};
+use crate::common::patience::LAST_LOOK;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
@@ -12,18 +13,21 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Silence {
     limit: Duration,
     heard: Instant,
+    /// The limit is over, and a last look is taken until then.
+    last_look: Option<Instant>,
     /// Where everything is at hand there is none.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Silence {
     pub fn new(limit: Duration) -> Silence {
-        Silence { limit, heard: Instant::now(), alarm: None }
+        Silence { limit, heard: Instant::now(), last_look: None, alarm: None }
     }
 
     /// Something was heard, or nobody listened until now.
     pub fn restart(&mut self) {
         self.heard = Instant::now();
+        self.last_look = None;
     }
 
     /// What `next` gives; E_TIMEOUT when that takes too long.
@@ -35,15 +39,17 @@ impl Silence {
                 return Poll::Ready(Ok(came));
             }
             loop {
-                let due = self.heard + self.limit;
+                let due = self.last_look.unwrap_or(self.heard + self.limit);
                 let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
                 ready!(alarm.as_mut().poll(cx));
-                if Instant::now() >= due {
+                if Instant::now() >= due && self.last_look.is_none() {
+                    self.last_look = Some(Instant::now() + LAST_LOOK);
+                } else if Instant::now() >= due {
                     let seconds = self.limit.as_secs();
                     let text = format!("The provider sent nothing for {seconds} s in the middle of its reply.");
                     return Poll::Ready(Err(Error::new(Code::Timeout, text)));
                 }
-                alarm.as_mut().reset(due);
+                alarm.as_mut().reset(self.last_look.unwrap_or(due));
             }
         })
         .await

@@ -95,7 +95,7 @@ pub fn together(one: Counts, other: Counts) -> Counts {
             expired: one.dropped_by.expired + other.dropped_by.expired,
             shutdown: one.dropped_by.shutdown + other.dropped_by.shutdown,
             spool_full: one.dropped_by.spool_full + other.dropped_by.spool_full,
-            spool_broken: one.dropped_by.spool_broken + other.dropped_by.spool_broken,
+            corrupt: one.dropped_by.corrupt + other.dropped_by.corrupt,
         },
         oldest_age_ms: one.oldest_age_ms.max(other.oldest_age_ms),
         circuit: if one.circuit == Circuit::Open { one.circuit } else { other.circuit },

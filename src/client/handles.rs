@@ -7,7 +7,7 @@ use crate::completion::outcome::Outcome;
 use crate::completion::queue::Queue;
 use crate::meter::scope::Scope;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +27,7 @@ pub enum Object {
 pub struct Registry {
     /// Handles below were made by a parent process.
     floor: u64,
-    shards: [Mutex<HashMap<u64, Object>>; 16],
+    shards: [Mutex<BTreeMap<u64, Object>>; 16],
 }
 
 impl Default for Registry {
@@ -114,7 +114,7 @@ impl Registry {
         }
     }
 
-    fn shard(&self, number: u64) -> &Mutex<HashMap<u64, Object>> {
+    fn shard(&self, number: u64) -> &Mutex<BTreeMap<u64, Object>> {
         &self.shards[(number % 16) as usize]
     }
 }

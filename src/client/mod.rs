@@ -18,13 +18,13 @@ use crate::common::http;
 use crate::common::log;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
-use crate::delivery::spool::Place;
-use crate::delivery::{self, Delivery, Destination, Expected, Left, Outgoing, Pushing};
+use crate::delivery::journal::{self, Folder, fingerprint};
+use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
 use crate::messages::request::{Choices, Request, Streaming};
 use crate::meter::capture::Capture;
 use crate::meter::idempotency::CallKey;
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, RecentIds, Record};
+use crate::meter::{Metadata, Ratios, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
@@ -66,6 +66,7 @@ pub struct Engine {
     ledger: OnceCell<Ledger>,
     /// Transaction ids of this run's records.
     pub recent_ids: RecentIds,
+    pub ratios: Ratios,
 }
 
 /// The calls that have not reported their result yet.
@@ -100,7 +101,6 @@ pub struct Metering {
     pub metadata: Metadata,
     /// Where the records go. `None`: it leaves none.
     pub account: Option<Account>,
-    pub expected: Option<Expected>,
     pub capture: Capture,
     pub key: Option<CallKey>,
 }
@@ -140,12 +140,14 @@ impl Engine {
             skipped_before: AtomicBool::new(false),
             ledger: OnceCell::new(),
             recent_ids: RecentIds::default(),
+            ratios: Ratios::default(),
             settings,
         }))
     }
 
     fn clients(&self) -> Result<&http::Clients> {
-        self.http.get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms)))
+        self.http
+            .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
     /// For the providers.
@@ -211,7 +213,6 @@ impl Engine {
         let settings = &self.settings;
         Ok(Metering {
             metadata,
-            expected: account.as_ref().map(|account| account.delivery.expect()),
             capture: Capture {
                 prompts: choices.capture_prompts.unwrap_or(settings.capture_prompts),
                 error_messages: choices.capture_error_messages.unwrap_or(settings.capture_error_messages),
@@ -295,6 +296,11 @@ impl Engine {
         let choices = &request.choices;
         let choice = choice::choose(&self.settings, Some(choices), &environment);
         log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
+        if let Some(text) = self.settings.refusal(choice.provider, choices.has_credential()) {
+            return Err(Error::new(Code::Config, text));
+        }
+        // Made here, so that a proxy that cannot be read refuses the call instead of being passed over.
+        self.clients()?;
         if choice.provider == Provider::Bedrock {
             if choices.foreign {
                 let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set \
@@ -353,6 +359,13 @@ impl Engine {
 
     fn new_delivery(&self, destination: Arc<Destination>) -> Result<Arc<Delivery>> {
         let settings = &self.settings;
+        let directory = settings.spool_directory(&environment);
+        if directory.is_none() && settings.spool_dir.is_none() {
+            log::warn!(
+                "records are kept in memory only, and lost if the process ends before they are sent: there is \
+                 neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
+            );
+        }
         let options = delivery::Options {
             workers: settings.metering_workers,
             attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
@@ -360,10 +373,10 @@ impl Engine {
             queue_records: settings.metering_queue_size,
             queue_bytes: settings.metering_queue_bytes,
             max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
-            spool: settings.spool_directory(&environment).map(|directory| delivery::spool::Options {
-                directory,
-                max_bytes: settings.spool_max_bytes,
-                every_commit_synced: settings.spool_sync == SpoolSync::Power,
+            linger: Duration::from_millis(settings.metering_linger_ms),
+            journal: directory.map(|directory| {
+                let synced = settings.spool_sync == SpoolSync::Power;
+                journal::Options::new(directory, settings.spool_max_bytes, synced)
             }),
             ..delivery::Options::default()
         };
@@ -396,7 +409,7 @@ impl Engine {
     pub fn ledger(&self) -> &Ledger {
         self.ledger.get_or_init(|| {
             let directory = self.settings.spool_directory(&environment);
-            let account = self.destination().ok().map(|destination| delivery::spool::fingerprint(&destination));
+            let account = self.destination().ok().map(|destination| fingerprint(&destination));
             Ledger::new(directory.zip(account).map(|(directory, account)| directory.join("batches").join(account)))
         })
     }
@@ -433,7 +446,7 @@ impl Engine {
     fn has_leftovers(&self) -> bool {
         let Some(directory) = self.settings.spool_directory(&environment) else { return false };
         self.destination().is_ok_and(|destination| {
-            !Place::new(&directory, &delivery::spool::fingerprint(&destination)).files().is_empty()
+            Folder::new(&directory, &fingerprint(&destination)).segments().is_ok_and(|found| !found.is_empty())
         })
     }
 
@@ -446,6 +459,9 @@ impl Engine {
         if in_flight >= self.settings.max_in_flight as i64 {
             let text = format!("{in_flight} calls are in flight, as many as max_in_flight allows.");
             return Err(Error::new(Code::Busy, text));
+        }
+        if !call.sink.has_room(self.settings.max_in_flight) {
+            return Err(Error::new(Code::Busy, "Results of many calls lie unread in this queue: read it first."));
         }
         live.calls.insert(call.number, call.clone());
         self.counters.started.fetch_add(1, Ordering::Relaxed);
@@ -495,6 +511,7 @@ impl Engine {
                 break;
             }
         }
+        let all_reported = live.calls.is_empty();
         drop(live);
         // What something else is still calling is metered as far as it came: there is no later for it either.
         for tap in core().registry.taps() {
@@ -510,8 +527,13 @@ impl Engine {
             lost: all.lost + left.lost,
             in_spool: all.in_spool + left.in_spool,
         });
+        // So that a tool that looks for leaks finds none. At an exit nobody looks, and the host's threads may be gone.
+        let patience = if exiting { Instant::now() } else { settled };
         if let Some(runtime) = self.runtime.lock().take() {
-            runtime.stop();
+            runtime.stop(patience);
+        }
+        if all_reported && !exiting {
+            self.dispatchers.stop(patience);
         }
         if flushed && left == Left::default() {
             return Ok(());
@@ -531,6 +553,7 @@ impl Engine {
 
 fn outgoing(record: Record) -> Outgoing {
     Outgoing {
+        endpoint: Endpoint::COMPLETIONS,
         idempotency_key: record.idempotency_key,
         body: record.body.into(),
         transaction_id: record.transaction_id,

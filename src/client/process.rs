@@ -7,10 +7,10 @@ use crate::common::log::{self, Level};
 use crate::common::os::{self, PerProcess};
 use crate::completion::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::delivery;
+use crate::provider::credentials;
 use crate::settings::{Settings, environment, look_again};
-use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,7 @@ pub fn core() -> &'static Core {
 pub struct Core {
     pub registry: Registry,
     phase: RwLock<Phase>,
-    /// What a forked child starts from. Append-only, so that it is read without a lock.
-    history: Chapter,
+    inheritance: Inheritance,
     subscribers: Mutex<Vec<Weak<Queue>>>,
     /// Shut down, and every call has reported. Queues look at it.
     over: Arc<AtomicBool>,
@@ -38,42 +37,47 @@ enum Phase {
     Closed,
 }
 
-/// The settings from some point on; `None`: not running.
-struct Chapter {
-    settings: Option<Arc<Settings>>,
-    next: OnceCell<Box<Chapter>>,
+/// The settings that a forked child starts from; `None`: not running. A thread that was writing them when the process
+/// forked never lets go of its lock in the child, so there are two places, and the one that counts is never written.
+#[derive(Default)]
+struct Inheritance {
+    places: [RwLock<Option<Arc<Settings>>>; 2],
+    /// The place that counts.
+    current: AtomicUsize,
+}
+
+impl Inheritance {
+    /// By one thread at a time.
+    fn set(&self, settings: Option<Arc<Settings>>) {
+        let next = 1 - self.current.load(Ordering::SeqCst);
+        *self.places[next].write() = settings;
+        self.current.store(next, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> Option<Arc<Settings>> {
+        self.places[self.current.load(Ordering::SeqCst)].try_read()?.clone()
+    }
 }
 
 impl Core {
     fn new(inherited: Option<Arc<Settings>>) -> Core {
         let engine = inherited.as_ref().and_then(|settings| Engine::new(settings.clone()).ok());
+        let inheritance = Inheritance::default();
+        inheritance.set(inherited);
         Core {
             registry: Registry::default(),
             phase: RwLock::new(engine.map_or(Phase::Fresh, |engine| {
                 engine.inits.store(1, Ordering::SeqCst);
                 Phase::Running(engine)
             })),
-            history: Chapter { settings: inherited, next: OnceCell::new() },
+            inheritance,
             subscribers: Mutex::default(),
             over: Arc::default(),
         }
     }
 
     fn inherited(&self) -> Option<Arc<Settings>> {
-        self.last_chapter().settings.clone()
-    }
-
-    fn last_chapter(&self) -> &Chapter {
-        let mut chapter = &self.history;
-        while let Some(next) = chapter.next.get() {
-            chapter = next;
-        }
-        chapter
-    }
-
-    /// Only under the write lock of `phase`.
-    fn turn_page(&self, settings: Option<Arc<Settings>>) {
-        let _ = self.last_chapter().next.set(Box::new(Chapter { settings, next: OnceCell::new() }));
+        self.inheritance.get()
     }
 
     /// The engine, started from the environment if nobody did so before.
@@ -128,6 +132,7 @@ impl Core {
         }
         // Built before the lock is taken: what is logged meanwhile may make the host call us.
         look_again();
+        credentials::look_again();
         let (settings, warnings) = Settings::load(config, &environment)?;
         if let Some(engine) = self.running()
             && !(counted && self.retire(&engine))
@@ -148,7 +153,7 @@ impl Core {
                 _ => {
                     *phase = Phase::Running(engine.clone());
                     self.over.store(false, Ordering::Release);
-                    self.turn_page(Some(engine.settings.clone()));
+                    self.inheritance.set(Some(engine.settings.clone()));
                     return Ok(Some(engine));
                 }
             }
@@ -165,7 +170,7 @@ impl Core {
                 _ => return false,
             }
             *phase = Phase::Fresh;
-            self.turn_page(None);
+            self.inheritance.set(None);
         }
         // What it could not send in time lies in the spool, or waits there for its successor.
         let _ = engine.close(Instant::now(), true);
@@ -203,7 +208,7 @@ impl Core {
             }
             let engine = engine.clone();
             *phase = Phase::Closed;
-            self.turn_page(None);
+            self.inheritance.set(None);
             engine
         };
         let ended = engine.close(deadline, false);

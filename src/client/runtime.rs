@@ -2,12 +2,18 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::os;
-use std::thread;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use tokio::runtime::{self, Builder, Handle};
 use tokio::sync::oneshot;
 
 /// Threads that look up host names, and read the AWS files of those who use Bedrock.
 const MAX_WAITING_THREADS: usize = 4;
+
+/// How long the end waits for threads that look up a name.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One thread with an event loop of its own, or several that share the work.
 ///
@@ -19,7 +25,7 @@ pub struct Runtime {
 
 enum Threads {
     /// Dropping the sender ends the thread.
-    One(#[allow(dead_code)] oneshot::Sender<()>),
+    One(oneshot::Sender<()>, JoinHandle<()>),
     Many(runtime::Runtime),
 }
 
@@ -34,34 +40,47 @@ impl Runtime {
         &self.handle
     }
 
-    /// Does not wait: a name lookup that hangs must not hold up the host.
-    pub fn stop(self) {
+    /// Waits for the threads until `deadline`, and no longer: a name lookup that hangs must not hold up the host.
+    pub fn stop(self, deadline: Instant) {
         match self.threads {
-            Threads::One(stop) => drop(stop),
-            Threads::Many(runtime) => runtime.shutdown_background(),
+            Threads::One(stop, thread) => {
+                drop(stop);
+                os::join_by(thread, deadline);
+            }
+            Threads::Many(runtime) => {
+                runtime.shutdown_timeout(PATIENCE.min(deadline.saturating_duration_since(Instant::now())));
+            }
         }
     }
 }
 
-fn built(mut builder: Builder) -> std::io::Result<runtime::Runtime> {
+fn built(mut builder: Builder) -> io::Result<runtime::Runtime> {
     builder.thread_name("revenium-io").max_blocking_threads(MAX_WAITING_THREADS).enable_io().enable_time().build()
 }
 
-fn one() -> std::io::Result<Runtime> {
-    let runtime = built(Builder::new_current_thread())?;
-    let handle = runtime.handle().clone();
+fn one() -> io::Result<Runtime> {
     let (stop, stopped) = oneshot::channel();
-    thread::Builder::new().name("revenium-io".to_owned()).spawn(move || {
+    let made = Arc::new(OnceLock::new());
+    let told = made.clone();
+    let thread = thread::Builder::new().name("revenium-io".to_owned()).spawn(move || {
+        // Made here, as std keeps something for each thread that a runtime is made on: the host's live on.
+        let runtime = match built(Builder::new_current_thread()) {
+            Ok(runtime) => runtime,
+            Err(fault) => return drop(told.set(Err(fault.kind()))),
+        };
+        let _ = told.set(Ok(runtime.handle().clone()));
+        drop(told);
         let _ = runtime.block_on(stopped);
-        runtime.shutdown_background();
+        runtime.shutdown_timeout(PATIENCE);
     })?;
-    Ok(Runtime { handle, threads: Threads::One(stop) })
+    let handle = made.wait().clone()?;
+    Ok(Runtime { handle, threads: Threads::One(stop, thread) })
 }
 
 /// Whether so many threads can run at a time. Tokio waits for ever for those that cannot start.
-fn can_start(threads: usize) -> std::io::Result<()> {
+fn can_start(threads: usize) -> io::Result<()> {
     let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let held = Arc::new(std::sync::Mutex::new(held));
     let start = |_| {
         let held = held.clone();
         thread::Builder::new().name("revenium-io".to_owned()).spawn(move || {
@@ -69,14 +88,14 @@ fn can_start(threads: usize) -> std::io::Result<()> {
             let _ = held.lock().map(|held| held.recv());
         })
     };
-    let started: std::io::Result<Vec<_>> = (0..threads).map(start).collect();
+    let started: io::Result<Vec<_>> = (0..threads).map(start).collect();
     drop(hold);
     // Gone before the runtime starts its own.
     started?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
 }
 
-fn many(threads: usize) -> std::io::Result<Runtime> {
+fn many(threads: usize) -> io::Result<Runtime> {
     can_start(threads)?;
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads);

@@ -135,7 +135,7 @@ impl Status {
                     "expired": counts.dropped_by.expired,
                     "shutdown": counts.dropped_by.shutdown,
                     "spool_full": counts.dropped_by.spool_full,
-                    "spool_broken": counts.dropped_by.spool_broken,
+                    "corrupt": counts.dropped_by.corrupt,
                 },
                 "circuit": match counts.circuit { Circuit::Closed => "closed", Circuit::Open => "open" },
             },

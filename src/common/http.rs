@@ -1,9 +1,11 @@
 //! The one HTTP client: both providers and delivery share its connections and its TLS.
 
 use crate::common::error::{Code, Error, Result};
-use crate::common::{log, os};
+use crate::common::proxy::{self, Proxies, Proxy};
+use crate::common::{log, os, tls};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -25,7 +27,11 @@ pub struct Clients {
 
 /// Clients that follow no redirect (`x-api-key` would go along), retries nothing by itself, sets no deadline but
 /// the one for connecting, and honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-pub fn clients(connect_timeout: Duration) -> Result<Clients> {
+///
+/// `env`: how to look up a variable of the environment.
+pub fn clients(connect_timeout: Duration, env: &dyn Fn(&str) -> Option<String>) -> Result<Clients> {
+    let proxies = Arc::new(Proxies::from_environment(env)?);
+    proxies.put_in_use();
     let provider = Arc::new(ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -34,7 +40,13 @@ pub fn clients(connect_timeout: Duration) -> Result<Clients> {
         .with_custom_certificate_verifier(Arc::new(LazyRoots { provider, verifier: OnceCell::new() }))
         .with_no_client_auth();
     let builder = || {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if !proxies.is_empty() {
+            let proxies = proxies.clone();
+            let of = move |url: &Url| proxies.of(url).map(|proxy| proxy.url.clone());
+            builder = builder.proxy(reqwest::Proxy::custom(of));
+        }
+        builder
             .tls_backend_preconfigured(tls.clone())
             .connect_timeout(connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
@@ -175,8 +187,17 @@ impl ServerCertVerifier for LazyRoots {
 /// What went wrong below HTTP: the innermost cause says it best. The outermost may show the URL and is left out.
 pub fn cause(fault: &reqwest::Error) -> String {
     let mut cause = fault.source();
-    while let Some(deeper) = cause.and_then(|cause| cause.source()) {
-        cause = Some(deeper);
+    while let Some(this) = cause {
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = this.downcast_ref::<std::io::Error>().and_then(|fault| fault.get_ref());
+        let wrapped = wrapped.and_then(|fault| fault.downcast_ref());
+        if let Some(fault) = wrapped.or_else(|| this.downcast_ref::<rustls::Error>()) {
+            return tls::sentence(fault);
+        }
+        match this.source() {
+            Some(deeper) => cause = Some(deeper),
+            None => break,
+        }
     }
     cause.map_or_else(|| "the reason is not known".to_owned(), |cause| cause.to_string())
 }
@@ -203,12 +224,36 @@ pub fn unanswered(fault: &reqwest::Error, host: &str) -> Error {
     if answer_began(fault) {
         return Error::new(Code::Stream, format!("{host} answered with a head that cannot be read: {}.", cause(fault)));
     }
-    let text = match (fault.is_connect(), fault.is_timeout()) {
-        (_, true) => format!("Connecting to {host} took too long."),
-        (true, _) => format!("Could not connect to {host}: {}.", cause(fault)),
-        _ => format!("The connection to {host} failed before an answer came: {}.", cause(fault)),
+    let proxy = fault.url().and_then(proxy::in_use);
+    let through = proxy.as_ref().map(|proxy| format!(" through the proxy {}", proxy.name())).unwrap_or_default();
+    let text = match (fault.is_connect(), fault.is_timeout(), &proxy) {
+        (_, true, _) => format!("Connecting to {host}{through} took too long."),
+        (true, _, Some(proxy)) => by_proxy(fault, host, proxy),
+        (true, _, None) => format!("Could not connect to {host}: {}.", cause(fault)),
+        _ => format!("The connection to {host}{through} failed before an answer came: {}.", cause(fault)),
     };
     Error::new(Code::Connection, text)
+}
+
+/// Why there is no connection through a proxy.
+fn by_proxy(fault: &reqwest::Error, host: &str, proxy: &Proxy) -> String {
+    let name = proxy.name();
+    let mut causes = std::iter::successors(fault.source(), |&cause| cause.source());
+    // The type of this error is not public.
+    let tunnel = causes.find_map(|cause| cause.to_string().strip_prefix("tunnel error: ").map(str::to_owned));
+    match tunnel.as_deref() {
+        Some("proxy authorization required") => format!("The proxy {name} does not take the credentials it is given."),
+        Some("unsuccessful") => format!("The proxy {name} refused to connect to {host}."),
+        Some("failed to create underlying connection") => {
+            format!("Could not connect to the proxy {name}: {}.", cause(fault))
+        }
+        Some(_) => format!("The proxy {name} did not connect to {host}: {}.", cause(fault)),
+        // A forwarded request connects to nobody but the proxy; behind a tunnel it is the host's TLS.
+        None if fault.url().is_some_and(|url| url.scheme() == "http") => {
+            format!("Could not connect to the proxy {name}: {}.", cause(fault))
+        }
+        None => format!("Could not connect to {host} through the proxy {name}: {}.", cause(fault)),
+    }
 }
 
 /// E_STREAM: an answer began and did not come to its end.

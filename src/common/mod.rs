@@ -5,4 +5,7 @@ pub mod http;
 pub mod json;
 pub mod log;
 pub mod os;
+pub mod patience;
+pub mod proxy;
 pub mod retry;
+pub mod tls;

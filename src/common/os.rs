@@ -4,8 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -37,11 +40,12 @@ extern "C" fn after_fork_in_child() {
     // Only async-signal-safe work is allowed here. Whatever is per process notices the new count at its next use.
     FORKING.store(0, Ordering::SeqCst);
     BUSY.store(0, Ordering::SeqCst);
+    close_inherited();
     FORKS.fetch_add(1, Ordering::SeqCst);
 }
 
-/// While one lives, no thread of this process forks. For short work inside a library whose global locks a forked
-/// child would otherwise find locked for ever. Nothing of the host may be called meanwhile.
+/// While one lives, no thread of this process forks. For short work that a forked child must find done or not begun.
+/// Nothing of the host may be called meanwhile.
 pub struct NoFork(());
 
 pub fn no_fork() -> NoFork {
@@ -141,6 +145,54 @@ pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
+/// Have the program of `command` end at the latest with the thread that starts it, however this process ends, where the
+/// system can see to that (Linux). A host that ignores SIGCHLD does so for itself: the program starts without.
+pub fn ends_with_this_thread(command: &mut Command) {
+    let us = std::process::id();
+    let in_child = move || {
+        // SAFETY: both calls are async-signal-safe and take plain numbers.
+        unsafe {
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            #[cfg(target_os = "linux")]
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
+        match std::os::unix::process::parent_id() == us {
+            true => Ok(()),
+            // Gone before it could be said.
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: the closure takes no lock and allocates nothing.
+    unsafe { command.pre_exec(in_child) };
+}
+
+/// Wait until something can be read, or the end of it. False: `limit` came first.
+pub fn readable_within(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, which outlives the call.
+        let found = unsafe { libc::poll(&mut poll, 1, i32::try_from(left).unwrap_or(i32::MAX)) };
+        match found {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return Err(io::Error::last_os_error()),
+            found => return Ok(found > 0),
+        }
+    }
+}
+
+/// Wait for the end of `thread`, but not for longer than `deadline`.
+pub fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = thread.join();
+}
+
 /// Run `hook` when the process ends through exit(3) or a return from main.
 pub fn at_exit(hook: extern "C" fn()) {
     // SAFETY: the function lives as long as the library, which is never unloaded.
@@ -153,14 +205,19 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Lock a file for this process. False: another process has it.
+/// Lock an open file. False: somebody else has it.
 ///
-/// The lock is the process's: its forked children do not have it, it ends with the process at the latest, and it
-/// ends when the process closes any descriptor of the file.
-pub fn try_lock_file(file: &File) -> io::Result<bool> {
-    let lock = whole_file();
-    // SAFETY: the descriptor is open and the struct outlives the call.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) } == 0 {
+/// The lock belongs to what was opened here, not to the process: a second copy of this library in the process does not
+/// have it, and no close of another descriptor of the file ends it. It ends when the last copy of this descriptor is
+/// closed, for which forked children see to theirs ([`close_in_children`]).
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open, and the struct outlives the call.
+    #[cfg(target_os = "linux")]
+    let locked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &whole_file()) };
+    // SAFETY: the descriptor is open.
+    #[cfg(not(target_os = "linux"))]
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if locked == 0 {
         return Ok(true);
     }
     let error = io::Error::last_os_error();
@@ -170,18 +227,62 @@ pub fn try_lock_file(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The other process that has locked the file; 0 when it cannot be seen from here.
-pub fn file_locked_by(file: &File) -> Option<u32> {
-    let mut lock = whole_file();
-    // SAFETY: the descriptor is open and the struct outlives the call.
-    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) };
-    (asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short).then(|| u32::try_from(lock.l_pid).unwrap_or(0))
-}
-
+#[cfg(target_os = "linux")]
 fn whole_file() -> libc::flock {
     // SAFETY: plain data; zeroes mean: from the start, to the end.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::F_WRLCK as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock
+}
+
+/// Descriptors that a forked child closes before anything else happens in it, each one more than it is; 0: free.
+static CLOSED_IN_CHILDREN: [AtomicI32; 256] = [const { AtomicI32::new(0) }; 256];
+
+fn close_inherited() {
+    for slot in &CLOSED_IN_CHILDREN {
+        let fd = slot.swap(0, Ordering::SeqCst) - 1;
+        if fd >= 0 {
+            // SAFETY: it was open at the fork, and in the child nobody else knows of it. close() may be called here.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+/// As long as one lives, forked children close their copy of a descriptor. To be dropped before the descriptor is closed.
+#[derive(Debug)]
+pub struct ClosedInChildren(&'static AtomicI32);
+
+/// `None`: there are too many such descriptors already.
+pub fn close_in_children(file: &File) -> Option<ClosedInChildren> {
+    watch_forks();
+    let fd = file.as_raw_fd() + 1;
+    let free = |slot: &&AtomicI32| slot.compare_exchange(0, fd, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    CLOSED_IN_CHILDREN.iter().find(free).map(ClosedInChildren)
+}
+
+impl Drop for ClosedInChildren {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The largest file that this process may write. Beyond it, a write would also send SIGXFSZ to the host.
+pub fn largest_file() -> u64 {
+    // SAFETY: the struct is plain data that the call fills.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        match libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) {
+            0 if limit.rlim_cur != libc::RLIM_INFINITY => limit.rlim_cur as u64,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// Whether a process of this number lives, as far as can be told from here.
+pub fn is_alive(process: u32) -> bool {
+    let Ok(process) = i32::try_from(process) else { return false };
+    // SAFETY: signal 0 sends nothing.
+    process > 0
+        && (unsafe { libc::kill(process, 0) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM))
 }

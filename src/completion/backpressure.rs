@@ -1,6 +1,6 @@
 //! How much of one call its reader has not taken yet: past a bound the network is not read.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// A call's socket is not read while more than this of its events lies unread.
@@ -10,12 +10,25 @@ const MAX_UNREAD: usize = 1 << 20;
 #[derive(Default)]
 pub struct Flow {
     unread: AtomicUsize,
+    /// The reader says that he has enough for now.
+    paused: AtomicBool,
     room: Notify,
 }
 
 impl Flow {
     pub fn has_room(&self) -> bool {
-        self.unread.load(Ordering::Acquire) < MAX_UNREAD
+        self.unread.load(Ordering::Acquire) < MAX_UNREAD && !self.paused.load(Ordering::Acquire)
+    }
+
+    /// Read nothing more until [`Flow::resume`], however little lies there.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Release);
+    }
+
+    pub fn resume(&self) {
+        if self.paused.swap(false, Ordering::AcqRel) {
+            self.room.notify_waiters();
+        }
     }
 
     /// Wait until the reader has caught up.

@@ -6,6 +6,7 @@ use crate::completion::inbox::{Mail, Mailbox};
 use crate::completion::outcome::Outcome;
 use crate::messages::{Batch, Event};
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
@@ -68,19 +70,25 @@ pub trait Dispatched: Send + Sync {
 /// The pool. Threads start with the first call that needs one.
 pub struct Dispatchers {
     size: usize,
-    senders: OnceCell<Vec<Sender<Arc<dyn Dispatched>>>>,
+    threads: OnceCell<Vec<Dispatcher>>,
     muted: Arc<AtomicBool>,
+}
+
+/// One thread, and the calls that stand in its line; `None`: there will be none.
+struct Dispatcher {
+    line: Sender<Option<Arc<dyn Dispatched>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Dispatchers {
     pub fn new(size: usize) -> Dispatchers {
-        Dispatchers { size: size.max(1), senders: OnceCell::new(), muted: Arc::default() }
+        Dispatchers { size: size.max(1), threads: OnceCell::new(), muted: Arc::default() }
     }
 
     /// To be called before the first call with callbacks: without its threads it could never report.
     pub fn start(&self) -> Result<()> {
         let threads = || (0..self.size).map(|n| spawn(n, self.muted.clone())).collect::<io::Result<_>>();
-        let started = self.senders.get_or_try_init(threads).map(drop);
+        let started = self.threads.get_or_try_init(threads).map(drop);
         started
             .map_err(|fault| Error::new(Code::Internal, format!("No thread for callbacks could be started: {fault}.")))
     }
@@ -91,10 +99,23 @@ impl Dispatchers {
         if callbacks.scheduled.swap(true, Ordering::SeqCst) {
             return;
         }
-        let Some(senders) = self.senders.get() else { return };
-        let sender = &senders[call.number() as usize % senders.len()];
-        // The thread ends only with the last sender.
-        let _ = sender.send(call);
+        let Some(threads) = self.threads.get() else { return };
+        let dispatcher = &threads[call.number() as usize % threads.len()];
+        // The thread ends only with the last sender, or when every call has reported.
+        let _ = dispatcher.line.send(Some(call));
+    }
+
+    /// Every call has reported: wait until `deadline` for the threads to end.
+    pub fn stop(&self, deadline: Instant) {
+        let threads = self.threads.get().map(Vec::as_slice).unwrap_or_default();
+        for dispatcher in threads {
+            let _ = dispatcher.line.send(None);
+        }
+        for dispatcher in threads {
+            if let Some(thread) = dispatcher.thread.lock().take() {
+                os::join_by(thread, deadline);
+            }
+        }
     }
 
     /// Run no callback any more: the process is ending and the host's objects may be gone.
@@ -103,18 +124,23 @@ impl Dispatchers {
     }
 }
 
-fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Sender<Arc<dyn Dispatched>>> {
-    let (sender, line) = channel::<Arc<dyn Dispatched>>();
+fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Dispatcher> {
+    let (sender, line) = channel::<Option<Arc<dyn Dispatched>>>();
     let body = move || {
         // Calls take turns, one batch each, so a fast stream holds up nobody.
         let mut turns = VecDeque::new();
+        let mut was_last = false;
         loop {
-            turns.extend(line.try_iter());
+            for next in line.try_iter() {
+                was_last |= next.is_none();
+                turns.extend(next);
+            }
             let call: Arc<dyn Dispatched> = match turns.pop_front() {
                 Some(call) => call,
+                None if was_last => return,
                 None => match line.recv() {
-                    Ok(call) => call,
-                    Err(_) => return,
+                    Ok(Some(call)) => call,
+                    Ok(None) | Err(_) => return,
                 },
             };
             if as_callback(|| step(&*call, &muted)) {
@@ -123,8 +149,8 @@ fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Sender<Arc<dyn Dis
         }
     };
     let builder = thread::Builder::new().name(format!("revenium-cb-{number}"));
-    os::with_signals_blocked(|| builder.spawn(body))?;
-    Ok(sender)
+    let thread = os::with_signals_blocked(|| builder.spawn(body))?;
+    Ok(Dispatcher { line: sender, thread: Mutex::new(Some(thread)) })
 }
 
 /// Run one batch of callbacks. True: the call wants another turn.

@@ -5,6 +5,7 @@ pub mod callbacks;
 pub mod inbox;
 pub mod outcome;
 pub mod queue;
+mod quote;
 
 use crate::call::Call;
 use crate::common::error::Result;
@@ -82,6 +83,11 @@ impl Sink {
             call.reported();
         }
         Bell::of(call)
+    }
+
+    /// Whether a further call may report there, of which `most` may lie unread.
+    pub fn has_room(&self, most: usize) -> bool {
+        !matches!(self, Sink::Queue { queue, .. } if !queue.has_room(most))
     }
 
     /// Whether its queue takes nothing any more.

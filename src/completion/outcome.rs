@@ -2,6 +2,7 @@
 
 use crate::common::error::{Code, Error};
 use crate::common::json::writer::ObjectWriter;
+use crate::completion::quote::with_quote;
 use crate::messages::{Message, Summary, text_of};
 use crate::provider::{Head, Provider};
 use once_cell::sync::OnceCell;
@@ -47,6 +48,8 @@ pub struct Facts {
     pub first_token: Option<Duration>,
     pub attempts: u32,
     pub metered: bool,
+    /// The output tokens of a reply that broke off, where the record's are an estimate.
+    pub estimated_output: Option<i64>,
 }
 
 /// The text of a reply: ready, or still to be taken out of its JSON.
@@ -81,17 +84,18 @@ impl Outcome {
         Outcome::build(Code::Ok, json, String::new(), message.summary().clone(), facts, body, None)
     }
 
-    /// A call that failed. `message`: what had arrived of a stream.
-    pub fn failed(error: &Error, message: Option<&Message>, facts: Facts) -> Outcome {
+    /// A call that failed. `message`: what had arrived of a stream. `quote`: say what the provider says of the request.
+    pub fn failed(error: &Error, message: Option<&Message>, facts: Facts, quote: bool) -> Outcome {
+        let sentence = if quote { with_quote(error) } else { error.message.clone() };
         let summary = message.map(|m| m.summary().clone()).unwrap_or_default();
         let body = message.map_or(Body::None, |m| Body::Streamed(m.text()));
         let retry_after = error.http.as_ref().and_then(|http| http.retry_after_ms);
-        Outcome::build(error.code, error_json(error), error.message.clone(), summary, facts, body, retry_after)
+        Outcome::build(error.code, error_json(error, &sentence), sentence, summary, facts, body, retry_after)
     }
 
     /// Something other than a call that failed: a setting, an argument.
     pub fn error(error: &Error) -> Outcome {
-        Outcome::failed(error, None, Facts::default())
+        Outcome::failed(error, None, Facts::default(), false)
     }
 
     /// Something other than a call that has JSON to tell.
@@ -169,17 +173,21 @@ pub fn info_json(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>)
     info.maybe("model", facts.model.as_ref());
     info.maybe("stop_reason", facts.stop_reason.as_ref());
     info.maybe("transaction_id", facts.transaction_id.as_ref());
+    if let Some(output) = facts.estimated_output {
+        info.put("usage_estimated", &true);
+        info.put("estimated_output_tokens", &output);
+    }
     info.maybe("time_to_first_token_ms", facts.first_token.map(millis).as_ref());
     info.finish()
 }
 
 /// `{"type":"error","error":{...}}`: the provider's own where it sent one, else in the same shape.
-fn error_json(error: &Error) -> Vec<u8> {
+fn error_json(error: &Error, sentence: &str) -> Vec<u8> {
     let body = error.http.as_ref().map(|http| http.body.as_slice()).unwrap_or_default();
     if matches!(serde_json::from_slice::<Value>(body), Ok(Value::Object(object)) if object.contains_key("error")) {
         return body.to_vec();
     }
-    let mut inner = json!({ "type": error.code.error_type(), "message": error.message });
+    let mut inner = json!({ "type": error.code.error_type(), "message": sentence });
     if !body.is_empty() {
         // Not an error object: a proxy's page, say. Keep it, so that nothing the provider said is lost.
         inner["body"] = String::from_utf8_lossy(body).into();

@@ -30,6 +30,8 @@ pub const TOPIC_METERING: u32 = 2;
 
 /// The bytes of `revenium_frame`: size, body_size, call, tag, frame, code.
 pub const HEADER: usize = 32;
+/// While so many bytes of results lie unread, no further call may report here.
+const MAX_UNREAD_RESULTS: usize = 64 << 20;
 /// More log and metering frames than this are dropped and counted.
 const MAX_NOTICES: usize = 1024;
 
@@ -61,6 +63,9 @@ struct Chunk {
 struct State {
     chunks: VecDeque<Chunk>,
     notices: usize,
+    /// Results that lie here, and their bytes.
+    results: usize,
+    result_bytes: usize,
     wakes: Vec<UnixStream>,
     /// A wake byte was sent since the reader last found the queue empty.
     signalled: bool,
@@ -139,6 +144,10 @@ impl Queue {
         if state.closed {
             return;
         }
+        if frame_kind(&chunk.bytes) == FrameKind::Result as i32 {
+            state.results += 1;
+            state.result_bytes += chunk.bytes.len();
+        }
         if notice {
             if state.notices >= MAX_NOTICES {
                 self.dropped_notices.fetch_add(1, Ordering::Relaxed);
@@ -200,11 +209,13 @@ impl Queue {
             if chunk.read < chunk.bytes.len() {
                 break;
             }
-            let is_notice =
-                matches!(frame_kind(&chunk.bytes), k if k == FrameKind::Log as i32 || k == FrameKind::Metering as i32);
+            let (kind, bytes) = (frame_kind(&chunk.bytes), chunk.bytes.len());
             state.chunks.pop_front();
-            if is_notice {
+            if kind == FrameKind::Log as i32 || kind == FrameKind::Metering as i32 {
                 state.notices -= 1;
+            } else if kind == FrameKind::Result as i32 {
+                state.results -= 1;
+                state.result_bytes -= bytes;
             }
         }
         Ok(Read::Frames(used))
@@ -244,6 +255,12 @@ impl Queue {
 
     pub fn is_closed(&self) -> bool {
         self.state.lock().closed
+    }
+
+    /// Whether another call may report here: not while `most` results, or many bytes of them, lie unread.
+    pub fn has_room(&self, most: usize) -> bool {
+        let state = self.state.lock();
+        state.results < most && state.result_bytes < MAX_UNREAD_RESULTS
     }
 
     /// Have readers that wait look whether it is over.

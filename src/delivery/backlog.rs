@@ -1,10 +1,9 @@
-//! Which records lie in the spool only, not in memory: ranges of numbers, and how much they come to.
+//! Which records lie in the journal only, not in memory: ranges of numbers, and how much they come to.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::queue::Seq;
-use super::spool::Survey;
+use super::record::{Seq, Survey};
 
 #[derive(Debug, Default)]
 pub(super) struct Backlog {

@@ -23,8 +23,8 @@ pub enum Reason {
     Shutdown,
     /// The spool was at its limit and this was the oldest record.
     SpoolFull,
-    /// It lay in a file of the spool that could not be read.
-    SpoolBroken,
+    /// It lay in the journal and could not be read.
+    Corrupt,
 }
 
 impl Reason {
@@ -37,7 +37,7 @@ impl Reason {
             Reason::Expired => "expired",
             Reason::Shutdown => "shutdown",
             Reason::SpoolFull => "spool_full",
-            Reason::SpoolBroken => "spool_broken",
+            Reason::Corrupt => "corrupt",
         }
     }
 }
@@ -67,7 +67,7 @@ pub struct Dropped {
     pub expired: u64,
     pub shutdown: u64,
     pub spool_full: u64,
-    pub spool_broken: u64,
+    pub corrupt: u64,
 }
 
 /// A look at the counters. Every record pushed is in exactly one of `pending`, `delivered` and `dropped`.
@@ -183,7 +183,7 @@ impl Counters {
             expired: dropped(Reason::Expired),
             shutdown: dropped(Reason::Shutdown),
             spool_full: dropped(Reason::SpoolFull),
-            spool_broken: dropped(Reason::SpoolBroken),
+            corrupt: dropped(Reason::Corrupt),
         };
         let oldest = self.oldest.load(Relaxed);
         Counts {

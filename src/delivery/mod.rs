@@ -2,7 +2,7 @@
 //!
 //! [`Delivery::push`] takes a record over at once; one task (`task`) sends it over kept-alive connections, a bounded
 //! number at a time, until Revenium has it (`send`, `retry`) or it is given up and counted (`counts`). What is not yet
-//! delivered lies in the `queue`, and in the `spool` on disk, from where the next process takes it if this one ends.
+//! delivered lies in the `queue`, and in the `journal` on disk, from where the next process takes it if this one ends.
 //!
 //! A record is given up after an answer that judges the record itself (400, 413, 415, 422, a 409 with a body and
 //! without `Retry-After`), and when queue or spool is full and it is the oldest. Everything else speaks of the account or
@@ -12,10 +12,11 @@ mod backlog;
 #[cfg(test)]
 mod collector;
 mod counts;
+pub mod journal;
 mod queue;
+mod record;
 mod retry;
 mod send;
-pub mod spool;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod url;
 
 pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
 pub use queue::Left;
+pub use record::{Endpoint, Fate, Outgoing, Row};
 pub use url::completions_url;
 
 use std::collections::HashSet;
@@ -33,14 +35,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use self::counts::Counters;
+use self::journal::{Group, Journal};
 use self::queue::{Limits, Queue, now_ms};
-use self::spool::{Group, Row, Spool};
 use crate::common::log::{error, warn};
 
 /// How to deliver. `Options::default()` is what the library ships with.
@@ -48,6 +49,8 @@ use crate::common::log::{error, warn};
 pub struct Options {
     /// Records in flight at once.
     pub workers: usize,
+    /// How long a record waits for others, to leave with them.
+    pub linger: Duration,
     /// How long one attempt may take, from connecting to the answer's head.
     pub attempt_timeout: Duration,
     /// Quick retries, by back-off; afterwards a record is replayed each `replay_interval`.
@@ -66,13 +69,14 @@ pub struct Options {
     /// Records older than this are given up. `None`: only the limits end their wait.
     pub max_age: Option<Duration>,
     /// `None`: in memory only.
-    pub spool: Option<spool::Options>,
+    pub journal: Option<journal::Options>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             workers: 32,
+            linger: Duration::from_millis(5),
             attempt_timeout: Duration::from_secs(10),
             max_retries: 2,
             backoff_base: Duration::from_millis(500),
@@ -81,7 +85,7 @@ impl Default for Options {
             queue_records: 20_000,
             queue_bytes: 64 * 1024 * 1024,
             max_age: None,
-            spool: None,
+            journal: None,
         }
     }
 }
@@ -105,33 +109,22 @@ impl fmt::Debug for Destination {
     }
 }
 
-/// One record, ready to send. Neither its bytes nor its key ever change: Revenium recognises a repetition by both.
-pub struct Outgoing {
-    pub idempotency_key: String,
-    pub body: Bytes,
-    pub transaction_id: String,
-}
-
-impl Outgoing {
-    fn size(&self) -> usize {
-        self.body.len() + self.idempotency_key.len() + self.transaction_id.len()
-    }
-}
-
-impl fmt::Debug for Outgoing {
-    /// Without the body: it may hold prompts and e-mail addresses.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing")
-            .field("transaction_id", &self.transaction_id)
-            .field("bytes", &self.body.len())
-            .finish_non_exhaustive()
+impl Destination {
+    fn url_of(&self, endpoint: &Endpoint) -> reqwest::Url {
+        let mut url = self.url.clone();
+        if *endpoint != Endpoint::COMPLETIONS {
+            let base = url.path().strip_suffix(Endpoint::COMPLETIONS.path()).unwrap_or_else(|| url.path());
+            let path = format!("{base}{}", endpoint.path());
+            url.set_path(&path);
+        }
+        url
     }
 }
 
 /// One failed attempt, or records given up.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Given up: `queue_full`, `refused`, `expired`, `shutdown`, `spool_full`, `spool_broken`.
+    /// Given up: `queue_full`, `refused`, `expired`, `shutdown`, `spool_full`, `corrupt`.
     /// Tried again later: `connection`, `timeout`, `http_status`, `key_refused`. In memory only: `spool`.
     pub reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +147,7 @@ impl Report {
     }
 }
 
-/// Records on their way into spool and queue.
+/// Records on their way into journal and queue.
 #[must_use = "the records are in neither until the push is finished"]
 pub struct Pushing {
     rows: Vec<Row>,
@@ -177,24 +170,13 @@ pub struct Delivery {
     report: Box<dyn Fn(&Report) + Send + Sync>,
     counters: Arc<Counters>,
     queue: Arc<Queue>,
-    spool: Option<Arc<Spool>>,
+    journal: Option<Arc<Journal>>,
     wake: Notify,
     tasks: Mutex<Vec<AbortHandle>>,
     /// The kinds of failure that the log has seen.
     said: Mutex<HashSet<(&'static str, Option<u16>)>>,
     /// Records given up since the queue became full.
     overflow: AtomicUsize,
-    /// Calls under way that will bring records.
-    expected: AtomicUsize,
-}
-
-/// A call under way that will bring records, as long as this lives.
-pub struct Expected(Arc<Delivery>);
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        self.0.expected.fetch_sub(1, Relaxed);
-    }
 }
 
 impl Delivery {
@@ -206,31 +188,30 @@ impl Delivery {
         report: Box<dyn Fn(&Report) + Send + Sync>,
     ) -> Arc<Delivery> {
         let counters = Arc::new(Counters::new());
-        let limits = Limits { records: options.queue_records, bytes: options.queue_bytes };
-        let queue = Arc::new(Queue::new(limits, Arc::clone(&counters)));
-        let spool = options.spool.clone().map(|options| Spool::new(options, &destination, Arc::clone(&queue)));
+        let (records, bytes, linger) = (options.queue_records, options.queue_bytes, options.linger);
+        let queue = Arc::new(Queue::new(Limits { records, bytes, linger }, Arc::clone(&counters)));
+        let journal = options.journal.clone().map(|options| Journal::new(options, &destination, Arc::clone(&queue)));
         Arc::new(Delivery {
             destination: Mutex::new(destination),
             moved: AtomicBool::new(false),
             report,
             queue,
-            spool: spool.map(Arc::new),
+            journal: journal.map(Arc::new),
             counters,
             wake: Notify::new(),
             tasks: Mutex::default(),
             said: Mutex::default(),
             overflow: AtomicUsize::new(0),
-            expected: AtomicUsize::new(0),
             options,
         })
     }
 
-    /// Start the sender task and the spool's keeper, unless they run or [`Delivery::stop`] was called.
+    /// Start the sender task and the journal's maintenance, unless they run or [`Delivery::stop`] was called.
     pub fn start(self: &Arc<Self>, runtime: &tokio::runtime::Handle, client: reqwest::Client) {
         let mut tasks = self.tasks.lock();
         if self.queue.attach() {
             tasks.push(runtime.spawn(task::run(task::Attached::new(self), client)).abort_handle());
-            tasks.push(runtime.spawn(spool::run(Arc::clone(self))).abort_handle());
+            tasks.push(runtime.spawn(journal::run(Arc::clone(self))).abort_handle());
         }
     }
 
@@ -242,37 +223,31 @@ impl Delivery {
         self.wake.notify_one();
     }
 
-    /// Records are to come: what can go with their commit to the spool waits for it, a second at most.
-    pub fn expect(self: &Arc<Self>) -> Expected {
-        self.expected.fetch_add(1, Relaxed);
-        Expected(Arc::clone(self))
-    }
-
-    /// Take records over. Never fails, and waits only for their commit to the spool; when the queue is full and there
-    /// is no spool, the oldest are given up and counted.
+    /// Take records over. Never fails, and waits for one write to the journal; when the queue is full and there is no
+    /// journal, the oldest are given up and counted.
     pub fn push(&self, records: impl IntoIterator<Item = Outgoing>) {
         let pushing = self.begin_push(records);
-        let saved = match (&self.spool, &pushing.group) {
-            (Some(spool), Some(group)) => spool.saved_blocking(group),
+        let saved = match (&self.journal, &pushing.group) {
+            (Some(journal), Some(group)) => journal.save(group),
             _ => false,
         };
         self.end_push(pushing.rows, saved);
     }
 
-    /// The same for a task: between this and [`Delivery::finish_push`], others can join the commit.
+    /// The same for a task: between this and [`Delivery::finish_push`], others can join the write.
     pub fn begin_push(&self, records: impl IntoIterator<Item = Outgoing>) -> Pushing {
         let created_ms = now_ms();
         let records: Vec<_> = records.into_iter().collect();
         let first = self.queue.number(records.len());
         let row = |(record, seq)| Row { seq, created_ms, record: Arc::new(record) };
         let rows: Vec<_> = records.into_iter().zip(first..).map(row).collect();
-        let group = self.spool.as_ref().filter(|_| !rows.is_empty()).and_then(|spool| spool.add(&rows));
+        let group = self.journal.as_ref().filter(|_| !rows.is_empty()).and_then(|journal| journal.add(&rows));
         Pushing { rows, group }
     }
 
     pub async fn finish_push(&self, pushing: Pushing) {
-        let saved = match (&self.spool, &pushing.group) {
-            (Some(spool), Some(group)) => spool.saved(group).await,
+        let saved = match (&self.journal, &pushing.group) {
+            (Some(journal), Some(group)) => journal.save_and_sync(group).await,
             _ => false,
         };
         self.end_push(pushing.rows, saved);
@@ -280,11 +255,11 @@ impl Delivery {
 
     fn end_push(&self, rows: Vec<Row>, saved: bool) {
         let pushed = self.queue.push(rows, saved, Instant::now());
-        if let Some(spool) = &self.spool
+        if let Some(journal) = &self.journal
             && saved
-            && self.counters.read_spooled() > spool.limit.load(Relaxed)
+            && self.counters.read_spooled() > journal.limit.load(Relaxed)
         {
-            spool.wake.notify_one();
+            journal.wake.notify_one();
         }
         if pushed.wake {
             self.wake.notify_one();
@@ -312,7 +287,7 @@ impl Delivery {
     }
 
     /// The same before the process ends: does not wait for a Revenium that cannot be reached, when all that is left
-    /// is in the spool.
+    /// is in the journal.
     pub fn flush_and_leave(&self, deadline: Instant) -> bool {
         self.flush_unless(deadline, || self.counters.circuit_is_open() || self.counters.is_cut_off())
     }
@@ -321,17 +296,17 @@ impl Delivery {
         let end = self.queue.flush_begin(Instant::now());
         self.wake.notify_one();
         let flushed = self.queue.flush_wait(end, deadline, in_vain);
-        if let Some(spool) = &self.spool {
-            spool.tidy_blocking();
+        if let Some(journal) = &self.journal {
+            journal.tidy();
         }
         flushed
     }
 
-    /// Send no more. What is left, under way or waiting, stays in the spool; without one it is counted as dropped
+    /// Send no more. What is left, under way or waiting, stays in the journal; without one it is counted as dropped
     /// ("shutdown").
     pub fn stop(&self) -> Left {
-        if let Some(spool) = &self.spool {
-            spool.close();
+        if let Some(journal) = &self.journal {
+            journal.close();
         }
         let left = self.queue.close();
         for task in self.tasks.lock().drain(..) {
@@ -348,8 +323,8 @@ impl Delivery {
 
     /// Where the spool is, and why it cannot be used if it cannot. `None`: there is none.
     pub fn spool_state(&self) -> Option<SpoolState> {
-        let spool = self.spool.as_ref()?;
-        Some(SpoolState { directory: spool.options.directory.clone(), trouble: spool.trouble() })
+        let journal = self.journal.as_ref()?;
+        Some(SpoolState { directory: journal.options.directory.clone(), trouble: journal.trouble() })
     }
 
     pub fn counts(&self) -> Counts {

@@ -67,7 +67,7 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
     };
     key.set_sensitive(true);
     let request = client
-        .post(to.url.clone())
+        .post(to.url_of(&record.endpoint))
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header(ACCEPT, HeaderValue::from_static("application/json"))
         .header(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))))

@@ -19,8 +19,8 @@ use super::send::{self, Outcome, Verdict};
 use super::{Delivery, Report};
 use crate::common::log::{debug, error, info, warn};
 
-/// Delivered records that may still be in the spool while others are under way.
-const TIDY_AT: usize = 64;
+/// Records settled that the journal need not know of yet.
+const TIDY_AT: usize = 256;
 
 /// The queue's sender as long as it lives: when the runtime drops the task, nobody waits for it any longer.
 pub(super) struct Attached(Arc<Delivery>);
@@ -100,7 +100,7 @@ impl Sender<'_> {
             };
             if let Some(done) = next(&mut flying, delivery, wake_at).await {
                 self.finish(done);
-                self.keep_spool(flying.is_empty());
+                self.keep_journal();
             }
         }
     }
@@ -120,19 +120,17 @@ impl Sender<'_> {
         }
     }
 
-    /// What Revenium has leaves the spool: with the next record's commit if one is under way, else at once. Until then
-    /// a kill would have the next process send it again.
-    fn keep_spool(&self, idle: bool) {
-        let Some(spool) = &self.delivery.spool else { return };
-        let leaving = self.delivery.queue.leaving();
-        let expecting = self.delivery.expected.load(Relaxed) > 0;
-        if leaving >= TIDY_AT || idle && leaving > 0 && !expecting {
-            spool.tidy();
-        } else if idle && leaving > 0 {
-            spool.tidy_soon();
+    /// What Revenium has is noted with the next record's write, or within a second. Until then a kill would have the next
+    /// process send it again.
+    fn keep_journal(&self) {
+        let Some(journal) = &self.delivery.journal else { return };
+        match self.delivery.queue.leaving() {
+            0 => {}
+            TIDY_AT.. => journal.tidy(),
+            _ => journal.tidy_soon(),
         }
         if self.delivery.queue.wants_load() {
-            spool.wake.notify_one();
+            journal.wake.notify_one();
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) fn quick() -> Options {
         backoff_base: Duration::from_millis(2),
         replay_interval: Duration::from_millis(20),
         probe_interval: Duration::from_millis(10),
+        linger: Duration::ZERO,
         ..Options::default()
     }
 }
@@ -97,6 +98,7 @@ impl Rig {
 
 pub(super) fn record(body: &str) -> Outgoing {
     Outgoing {
+        endpoint: Endpoint::COMPLETIONS,
         idempotency_key: format!("key-{body}"),
         body: body.to_owned().into(),
         transaction_id: format!("msg_{body}"),
@@ -496,7 +498,7 @@ fn no_secret_is_shown() {
     let shown = format!("{:?}", Destination { url, key: "secret".into() });
     assert!(shown.contains("https://[::1]:8443/proxy/meter/v2/ai/completions"), "{shown}");
     assert!(!shown.contains("secret") && !shown.contains("user"), "{shown}");
-    let outgoing = Outgoing { body: Bytes::from_static(b"secret"), ..record("1") };
+    let outgoing = Outgoing { body: bytes::Bytes::from_static(b"secret"), ..record("1") };
     assert!(!format!("{outgoing:?}").contains("secret"));
 }
 

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::batch::Kind;
 use super::delta::{Delta, Part, index_of};
-use super::json::{Members, Object, is_null, quote, string};
+use super::json::{Members, Object, count, is_null, quote, string};
 use super::partial;
 use super::summary::{Summary, Tokens};
 use crate::common::error::{Code, Error, Result};
@@ -103,11 +103,16 @@ impl Message {
     /// Takes over a delta that makes a block longer. One for an unknown block, or of another type, changes nothing.
     pub(super) fn grow(&mut self, delta: &Delta<'_>) {
         self.bytes += delta.added.len();
-        if let Some(block) = self.block(delta.index)
+        // Not by `block()`, which would borrow all of the message.
+        let block = self.blocks.iter_mut().rev().find(|block| block.index == delta.index);
+        if let Some(block) = block
             && block.part == Some(delta.part)
         {
+            let before = block.grown.len();
             block.half = delta.added.unescape_after(block.half, &mut block.grown);
             block.has_grown = true;
+            let more = block.grown.as_bytes().get(before..).unwrap_or_default();
+            self.summary.written.add(delta.part, more);
         }
     }
 
@@ -133,6 +138,9 @@ impl Message {
         self.blocks = (0..).zip(content).map(|(index, block)| Block::new(index, &block)).collect();
         self.usage = message.object("usage").map(|usage| usage.to_members());
         self.summary = Summary::of_message(&message);
+        for block in &self.blocks {
+            block.part.into_iter().for_each(|part| self.summary.written.add(part, block.grown.as_bytes()));
+        }
         self.members = Some(message.to_members());
     }
 
@@ -147,7 +155,9 @@ impl Message {
             self.summary.model = string(model);
         }
         self.bytes += BLOCK_BYTES + block.iter().map(|(name, value)| name.len() + value.get().len()).sum::<usize>();
-        self.blocks.push(Block::new(index, &block));
+        let block = Block::new(index, &block);
+        block.part.into_iter().for_each(|part| self.summary.written.add(part, block.grown.as_bytes()));
+        self.blocks.push(block);
     }
 
     fn change_block(&mut self, event: &Object<'_>) {
@@ -186,14 +196,19 @@ impl Message {
 
     fn change_usage(&mut self, usage: &Object<'_>) {
         let former = self.summary.usage.tokens.cache_creation;
-        for (name, value) in usage.iter() {
-            if !is_null(value) && !USAGE_STAYS.contains(&name) {
+        for (name, value) in usage.iter().filter(|(_, value)| !is_null(value)) {
+            if USAGE_STAYS.contains(&name) {
+                self.summary.usage.set_missing(name, value);
+            } else {
                 self.usage.get_or_insert_default().set(name, value);
                 let before = self.summary.usage.tokens.clone();
                 self.summary.usage.set(name, value);
                 // A zero after a real count is a placeholder: the message keeps it, what is billed does not.
                 self.summary.usage.tokens.keep_real(&before);
             }
+        }
+        if let Some(output) = usage.get("output_tokens").and_then(count).filter(|output| *output > 0) {
+            self.summary.written.count(output);
         }
         // A split of a total that no longer holds would be billed wrongly.
         let tokens = &mut self.summary.usage.tokens;

@@ -18,7 +18,7 @@ pub mod summary;
 pub use batch::{Batch, Event, Kind};
 pub use error::code_of as code_of_error;
 pub use message::Message;
-pub use summary::{Iteration, Summary, Tokens, Usage, text_of};
+pub use summary::{Iteration, Summary, Tokens, Usage, Written, text_of};
 
 use serde::de::IgnoredAny;
 

@@ -2,12 +2,16 @@
 
 use serde_json::value::RawValue;
 
+use super::delta::Part;
 use super::error;
 use super::json::{Object, count, string};
 use crate::common::error::{Code, Error, Result};
 
 /// Entries of `usage.iterations` that are kept apart.
 const MAX_ITERATIONS: usize = 64;
+
+/// Counters of `usage.server_tool_use` that are kept.
+const MAX_SERVER_TOOLS: usize = 8;
 
 /// The facts of one reply. `None`: the provider did not say (yet).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +20,20 @@ pub struct Summary {
     pub model: Option<String>,
     pub stop_reason: Option<String>,
     pub usage: Usage,
+    pub written: Written,
+}
+
+/// How much the model wrote, in characters: what its output tokens stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Written {
+    /// Text, and the input of tools as JSON.
+    pub text: u64,
+    /// Thinking, as far as it is shown.
+    pub thinking: u64,
+    /// Of both, what came after the last count of output tokens. message_start's does not count, it is a placeholder.
+    pub uncounted: u64,
+    /// The output tokens at that count.
+    pub counted: i64,
 }
 
 /// `usage` of the Messages API. On streams the newest cumulative value of each member.
@@ -28,6 +46,10 @@ pub struct Usage {
     pub service_tier: Option<String>,
     /// `speed`: fast mode costs several times as much.
     pub speed: Option<String>,
+    /// `inference_geo`: where it was computed, which has its own price.
+    pub inference_geo: Option<String>,
+    /// `server_tool_use`: what was used beside tokens, by name, and only what was. Web searches are billed each.
+    pub server_tools: Vec<(String, i64)>,
     /// `iterations` (beta): each billed as its entry says.
     pub iterations: Vec<Iteration>,
 }
@@ -76,7 +98,39 @@ impl Summary {
             model: message.string("model"),
             stop_reason: message.string("stop_reason"),
             usage,
+            written: Written::default(),
         }
+    }
+}
+
+impl Written {
+    /// How much a whole reply holds.
+    pub fn of(body: &[u8]) -> Written {
+        let mut written = Written::default();
+        for block in parse(body).iter().flat_map(blocks) {
+            let Some(part) = block.string("type").and_then(|kind| Part::of_block(&kind)) else { continue };
+            let grown = match part {
+                Part::Text | Part::Thinking => block.string(part.member()),
+                Part::Input => block.get(part.member()).map(|input| input.get().to_owned()),
+            };
+            written.add(part, grown.as_deref().unwrap_or_default().as_bytes());
+        }
+        written
+    }
+
+    /// `more`: UTF-8, perhaps from the middle of a character on, which was counted before.
+    pub(super) fn add(&mut self, part: Part, more: &[u8]) {
+        let characters = more.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64;
+        match part {
+            Part::Text | Part::Input => self.text += characters,
+            Part::Thinking => self.thinking += characters,
+        }
+        self.uncounted += characters;
+    }
+
+    /// All of it so far is in this count.
+    pub(super) fn count(&mut self, output_tokens: i64) {
+        (self.uncounted, self.counted) = (0, output_tokens);
     }
 }
 
@@ -86,6 +140,8 @@ impl Usage {
         match name {
             "service_tier" => self.service_tier = string(value),
             "speed" => self.speed = string(value),
+            "inference_geo" => self.inference_geo = string(value),
+            "server_tool_use" => self.server_tools = server_tools(value),
             "output_tokens_details" => {
                 self.thinking_tokens =
                     Object::of(value).and_then(|details| details.get("thinking_tokens").and_then(count));
@@ -98,6 +154,19 @@ impl Usage {
                 }
             }
             _ => self.tokens.set(name, value),
+        }
+    }
+
+    /// Takes over a member that stays as message_start has it, where message_start does not have it.
+    pub(super) fn set_missing(&mut self, name: &str, value: &RawValue) {
+        let missing = match name {
+            "service_tier" => self.service_tier.is_none(),
+            "speed" => self.speed.is_none(),
+            "inference_geo" => self.inference_geo.is_none(),
+            _ => false,
+        };
+        if missing {
+            self.set(name, value);
         }
     }
 
@@ -203,16 +272,30 @@ impl Iteration {
     }
 }
 
+/// Newer counters come along by their names.
+fn server_tools(value: &RawValue) -> Vec<(String, i64)> {
+    let is_name = |name: &str| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let counters = Object::of(value);
+    let counted = counters.iter().flat_map(Object::iter).filter(|(name, _)| is_name(name));
+    let counted = counted.filter_map(|(name, value)| Some((name.to_owned(), count(value).filter(|n| *n > 0)?)));
+    counted.take(MAX_SERVER_TOOLS).collect()
+}
+
 /// The text blocks of a whole reply joined; empty for anything else.
 pub fn text_of(body: &[u8]) -> String {
     let message = parse(body);
-    let content = message.as_ref().and_then(|message| message.get("content"));
-    let blocks: Vec<&RawValue> = content.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
-    let blocks = blocks.into_iter().filter_map(Object::of);
+    let blocks = message.iter().flat_map(blocks);
     blocks
         .filter(|block| block.string("type").as_deref() == Some("text"))
         .filter_map(|block| block.string("text"))
         .collect()
+}
+
+/// The content blocks of a message.
+fn blocks<'a>(message: &Object<'a>) -> impl Iterator<Item = Object<'a>> {
+    let list: Vec<&'a RawValue> =
+        message.get("content").and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+    list.into_iter().filter_map(Object::of)
 }
 
 fn parse(body: &[u8]) -> Option<Object<'_>> {
@@ -251,15 +334,44 @@ mod tests {
                 },
                 thinking_tokens: Some(3),
                 service_tier: Some("priority".into()),
-                speed: None,
                 iterations: vec![
                     Iteration { kind: "compaction".into(), model: None, tokens: compaction },
                     Iteration { kind: "message".into(), model: Some("claude-y".into()), tokens: message },
                 ],
+                ..Usage::default()
             },
+            written: Written::default(),
         };
         assert_eq!(summary, want);
         assert_eq!(text_of(body), "H\u{e9}llo \u{1f30d}");
+        let written = Written::of(body);
+        assert_eq!((written.text, written.thinking, written.uncounted), (7, 2, 9));
+    }
+
+    #[test]
+    fn what_is_billed_beside_tokens() {
+        let body = r#"{"usage":{"inference_geo":"us","speed":"fast","server_tool_use":{"web_search_requests":3,
+            "web_fetch_requests":"2","code_execution_requests":1.0,"none":0,"odd":"x","A b":4,"less":-1}}}"#;
+        let usage = Summary::of(body.as_bytes()).unwrap().usage;
+        assert_eq!((usage.inference_geo.as_deref(), usage.speed.as_deref()), (Some("us"), Some("fast")));
+        let tools: Vec<_> = usage.server_tools.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(tools, [("web_search_requests", 3), ("web_fetch_requests", 2), ("code_execution_requests", 1)]);
+        let many: Vec<_> = ('a'..='z').map(|name| format!("\"{name}\":1")).collect();
+        let body = format!(r#"{{"usage":{{"server_tool_use":{{{}}}}}}}"#, many.join(","));
+        assert_eq!(Summary::of(body.as_bytes()).unwrap().usage.server_tools.len(), MAX_SERVER_TOOLS);
+        for odd in ["null", "[]", "7", "{}"] {
+            let body = format!(r#"{{"usage":{{"server_tool_use":{odd},"inference_geo":{odd}}}}}"#);
+            assert_eq!(Summary::of(body.as_bytes()).unwrap().usage, Usage::default(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_counted_in_characters() {
+        let body = r#"{"content":[{"type":"text","text":"\ud83c\udf0dé\n"},{"type":"server_tool_use","input":{"q":"é"}},
+            {"type":"web_search_tool_result","content":[{"type":"text","text":"long"}]},{"type":"redacted_thinking","data":"x"},
+            {"type":"thinking","thinking":"hm","signature":"xxxx"},5]}"#;
+        assert_eq!(Written::of(body.as_bytes()), Written { text: 12, thinking: 2, uncounted: 14, counted: 0 });
+        assert_eq!(Written::of(b"<html>"), Written::default());
     }
 
     #[test]

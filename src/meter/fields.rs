@@ -53,7 +53,7 @@ macro_rules! fields {
 }
 
 fields! {
-    OrganizationName        "organizationName"          Text(255);
+    OrganizationName        "organizationName"          Text(usize::MAX);
     ProductName             "productName"               Text(224);
     SubscriptionId          "subscriptionId"            Text(255);
     Subscriber              "subscriber"                Subscriber;
@@ -134,6 +134,14 @@ impl Field {
     /// rather than to another.
     pub fn hides_when_refused(self) -> bool {
         matches!(self, Field::TraceType | Field::AgenticJobId)
+    }
+
+    /// Text of a request or a reply, where this field takes it as it is: else it would cost the record.
+    pub fn fitting(self, text: Option<&str>) -> Option<&str> {
+        text.filter(|text| match self.kind() {
+            Kind::Token(limit, marks) => !text.is_empty() && is_token(text, limit, marks),
+            _ => false,
+        })
     }
 
     pub fn read(self, given: Given<'_>) -> Reading {
@@ -402,6 +410,7 @@ mod tests {
             (TraceId, r#"["a"]"#, ""),
             (TraceId, r#""a\ud800b""#, "\"a\u{FFFD}b\""),
             (Agent, &long(256), &long(255)),
+            (OrganizationName, &long(2000), &long(2000)),
             (ProductName, &long(225), &long(224)),
             (TraceName, &long(257), &long(256)),
             (TicketId, &long(300), &long(256)),

@@ -6,6 +6,7 @@
 pub mod capture;
 mod clock;
 mod ending;
+mod estimate;
 mod fields;
 pub mod idempotency;
 mod json;
@@ -24,6 +25,7 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
+pub use estimate::Ratios;
 pub use metadata::Metadata;
 pub use recent::RecentIds;
 pub use record::records;
@@ -91,6 +93,10 @@ pub struct Call<'a> {
     pub bedrock_model: Option<&'a str>,
     /// The region really called; recorded when the metadata names none.
     pub region: Option<&'a str>,
+    /// The output tokens of a reply that broke off, where they had to be estimated.
+    pub estimated_output: Option<i64>,
+    /// Say of a refusal before any output, which Anthropic does not bill, that it is not billed.
+    pub mark_unbilled_refusals: bool,
     /// One answer of a Message Batch: its transaction id, made of the batch's id and the request's own.
     pub batch: Option<&'a str>,
     /// What it was about, where the host wants that recorded.

@@ -1,6 +1,10 @@
 //! Which model a record names: the one that is priced.
 
+use super::fields::cut;
 use super::{Call, Service};
+
+/// Revenium stores no record with a longer one.
+const LONGEST: usize = 255;
 
 /// The API refuses a record without a model.
 const UNKNOWN: &str = "unknown";
@@ -21,7 +25,8 @@ fn called<'a>(call: &Call<'a>) -> Option<&'a str> {
 }
 
 fn known<'a>(choices: &[Option<&'a str>]) -> &'a str {
-    choices.iter().copied().flatten().find(|model| !model.trim().is_empty()).unwrap_or(UNKNOWN)
+    let model = choices.iter().copied().flatten().map(str::trim).find(|model| !model.is_empty());
+    cut(model.unwrap_or(UNKNOWN), LONGEST)
 }
 
 /// The model id a Bedrock id or ARN names. ARNs of application inference profiles and of provisioned, custom or

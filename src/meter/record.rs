@@ -4,9 +4,10 @@ use super::clock::Stamps;
 use super::ending::{self, Failure};
 use super::fields::{Field, Value, cut};
 use super::subscriber::Subscriber;
-use super::{Call, End, Record, model};
+use super::{Call, End, Record, Service, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};
+use serde_json::{Map, Value as Json};
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
         (None, None, None) => key.to_string(),
     };
     let usage = call.summary.map(|summary| &summary.usage);
+    let mut tokens = usage.map(|usage| usage.tokens.clone()).unwrap_or_default();
+    tokens.output = call.estimated_output.or(tokens.output);
     let body = write(
         call,
         stamps,
@@ -44,7 +47,7 @@ fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
             transaction_id: &transaction_id,
             model: model::recorded(call),
             stop_reason: ending::stop_reason(call.end, call.summary),
-            tokens: usage.map_or(&Tokens::default(), |usage| &usage.tokens),
+            tokens: &tokens,
             thinking: usage.and_then(|usage| usage.thinking_tokens),
             failure: failure.as_ref(),
             iteration: None,
@@ -60,7 +63,8 @@ fn transaction_id(call: &Call<'_>) -> String {
     }
     let id = call.summary.and_then(|summary| summary.id.as_deref()).filter(|id| !id.trim().is_empty());
     match (id, call.end) {
-        (Some(id), _) => match cut(id, 240) {
+        // Room for what may be appended, so that no id is longer than 255.
+        (Some(id), _) => match cut(id.trim(), 220) {
             id if call.recent_ids.take(id) => id.into(),
             id => format!("{id}-{:08x}", Uuid::new_v4().as_fields().0),
         },
@@ -84,7 +88,7 @@ fn iteration(call: &Call<'_>, stamps: &Stamps, parent: (&str, &str), at: usize, 
         stamps,
         &Part {
             transaction_id: &transaction_id,
-            model: stored(entry.model.as_deref()).or(advisor).unwrap_or_else(|| model::requested(call)),
+            model: stored(entry.model.as_deref().or(advisor)).unwrap_or_else(|| model::requested(call)),
             stop_reason: "END",
             tokens: &entry.tokens,
             thinking: None,
@@ -132,6 +136,7 @@ const DECIDED: &[Field] = &[
     Field::ActualServiceTier,
     Field::RequestedServiceTier,
     Field::Speed,
+    Field::Effort,
     Field::PricingTier,
 ];
 
@@ -180,9 +185,12 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     object.maybe("actualServiceTier", stored(served).or(told(Field::ActualServiceTier)));
     let asked = request.service_tier.as_deref();
     object.maybe("requestedServiceTier", stored(asked).or(told(Field::RequestedServiceTier)));
-    let speed = call.summary.and_then(|summary| summary.usage.speed.as_deref());
-    object.maybe("speed", told(Field::Speed).or(stored(speed)));
-    object.maybe("pricingTier", call.batch.map(|_| "BATCH").or(told(Field::PricingTier)));
+    let speed = call.summary.and_then(|summary| summary.usage.speed.as_deref()).or(request.speed.as_deref());
+    object.maybe("speed", told(Field::Speed).or(Field::Speed.fitting(speed)));
+    object.maybe("effort", told(Field::Effort).or(Field::Effort.fitting(request.effort.as_deref())));
+    let is_batch = served.or(asked).is_some_and(|tier| tier.trim().eq_ignore_ascii_case("batch"));
+    let tier = told(Field::PricingTier).or(is_batch.then_some("BATCH"));
+    object.maybe("pricingTier", call.batch.map(|_| "BATCH").or(tier));
     object.maybe("region", told(Field::Region).or(stored(call.region)));
     object.maybe("transactionName", told(Field::TransactionName).or(told(Field::TaskType)));
     let (kind, parent) = part.iteration.unzip();
@@ -190,6 +198,14 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
     object.maybe("parentTransactionId", parent.or(told(Field::ParentTransactionId)));
     object.put("retryNumber", metadata.get(Field::RetryNumber).unwrap_or(&Value::Integer(0)));
     object.maybe("subscriber", subscriber(call).as_deref());
+    if part.iteration.is_none() {
+        let attributes = attributes(call);
+        object.maybe("attributes", Some(&attributes).filter(|attributes| !attributes.is_empty()));
+        if is_unbilled_refusal(call) {
+            object.put("billingSkipped", &true);
+            object.put("skipReason", "CONTENT_POLICY_VIOLATION");
+        }
+    }
     for (field, value) in metadata.iter().filter(|(field, _)| !DECIDED.contains(field)) {
         object.put(field.wire(), value);
     }
@@ -200,6 +216,44 @@ fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
         object.put("promptsTruncated", &prompts.truncated);
     }
     object.finish()
+}
+
+/// What has no field of its own: where it was computed, and what was used beside tokens.
+fn attributes(call: &Call<'_>) -> Map<String, Json> {
+    let mut attributes = Map::new();
+    if let Some(usage) = call.summary.map(|summary| &summary.usage) {
+        let tools = usage.server_tools.iter();
+        attributes.extend(tools.map(|(name, count)| (camel(name), (*count).into())));
+        let geo = stored(usage.inference_geo.as_deref());
+        attributes.extend(geo.map(|geo| ("inferenceGeo".to_owned(), geo.into())));
+    }
+    if call.estimated_output.is_some() {
+        attributes.insert("outputTokensEstimated".to_owned(), true.into());
+    }
+    attributes
+}
+
+/// `web_search_requests` → `webSearchRequests`
+fn camel(snake: &str) -> String {
+    let mut words = snake.split('_').filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |all, word| {
+        let (initial, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        all + &initial.to_ascii_uppercase() + rest
+    })
+}
+
+/// Anthropic bills no refusal that came before any output. AWS does not say so of itself.
+fn is_unbilled_refusal(call: &Call<'_>) -> bool {
+    call.mark_unbilled_refusals
+        && call.service == Service::Anthropic
+        && matches!(call.end, End::Complete)
+        && call.summary.is_some_and(|summary| {
+            let is_empty = summary.usage.tokens.output.unwrap_or(0) == 0
+                && summary.written.text == 0
+                && summary.written.thinking == 0;
+            summary.stop_reason.as_deref() == Some("refusal") && is_empty
+        })
 }
 
 /// Text of the provider as Revenium stores it: longer than 255 characters would lose the record without a word.
@@ -224,7 +278,7 @@ mod tests {
     use crate::common::error::{Code, Error, HttpError};
     use crate::messages::{Summary, Usage};
     use proptest::prelude::*;
-    use serde_json::{Value as Json, json};
+    use serde_json::json;
     use std::collections::HashSet;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -258,6 +312,8 @@ mod tests {
         cancelled: bool,
         bedrock_model: Option<&'static str>,
         region: Option<&'static str>,
+        estimated_output: Option<i64>,
+        mark_unbilled_refusals: bool,
     }
 
     impl Default for Sample {
@@ -276,11 +332,14 @@ mod tests {
                     model: Some("claude-sonnet-4-5-20250929".into()),
                     stop_reason: Some("end_turn".into()),
                     usage: Usage { tokens, ..Default::default() },
+                    ..Default::default()
                 }),
                 error: None,
                 cancelled: false,
                 bedrock_model: None,
                 region: None,
+                estimated_output: None,
+                mark_unbilled_refusals: true,
             }
         }
     }
@@ -327,6 +386,8 @@ mod tests {
                 bedrock_model: self.bedrock_model,
                 region: self.region,
                 recent_ids,
+                estimated_output: self.estimated_output,
+                mark_unbilled_refusals: self.mark_unbilled_refusals,
                 middleware_source: "revenium-anthropic-c",
             })
         }
@@ -415,6 +476,103 @@ mod tests {
         );
         let silent = Sample::told(told).main();
         assert_has(&silent, json!({"temperature": 0.9, "requestedServiceTier": "x", "hasVisionContent": null}));
+    }
+
+    #[test]
+    fn what_sets_the_price_shows_unless_the_metadata_says_otherwise() {
+        let body = r#"{"model":"m","speed":"fast","service_tier":"batch","output_config":{"effort":"high"}}"#;
+        let asked = || Sample { request: facts_of(body), ..Default::default() };
+        assert_has(&asked().main(), json!({"speed": "fast", "effort": "high", "pricingTier": "BATCH"}));
+        let served = asked().usage(|usage| {
+            usage.speed = Some("standard".into());
+            usage.service_tier = Some("standard".into());
+        });
+        assert_has(&served.main(), json!({"speed": "standard", "effort": "high", "pricingTier": null}));
+        let batch = Sample::default().usage(|usage| usage.service_tier = Some("Batch".into()));
+        assert_has(&batch.main(), json!({"actualServiceTier": "Batch", "pricingTier": "BATCH", "effort": null}));
+        let told = Sample::told(r#"{"speed":"slow","effort":"low","pricing_tier":"standard"}"#);
+        let told = Sample { request: facts_of(body), ..told };
+        assert_has(&told.main(), json!({"speed": "slow", "effort": "low", "pricingTier": "STANDARD"}));
+        // What Revenium would refuse the record for.
+        let odd = facts_of(r#"{"model":"m","speed":"very fast","output_config":{"effort":"12345678901234567"}}"#);
+        let odd = Sample { request: odd, ..Default::default() }.usage(|usage| usage.speed = Some("a\nb".into()));
+        assert_has(&odd.main(), json!({"speed": null, "effort": null}));
+    }
+
+    #[test]
+    fn what_is_billed_beside_tokens_goes_along() {
+        let sample = Sample::default().usage(|usage| {
+            usage.inference_geo = Some("us".into());
+            usage.server_tools = vec![("web_search_requests".into(), 3), ("web_fetch_requests".into(), 1)];
+            usage.iterations = vec![Iteration { kind: "compaction".into(), ..Iteration::default() }];
+        });
+        let records = sample.records();
+        let expected = json!({"webSearchRequests": 3, "webFetchRequests": 1, "inferenceGeo": "us"});
+        assert_has(&parse(&records[0]), json!({"attributes": expected}));
+        assert_has(&parse(&records[1]), json!({"attributes": null}));
+        assert_has(&Sample::default().main(), json!({"attributes": null}));
+        assert_eq!(camel("_odd__name_"), "oddName");
+    }
+
+    #[test]
+    fn an_estimate_is_marked() {
+        let error = Some(Error::new(Code::Stream, "it broke"));
+        let sample = Sample { error, estimated_output: Some(600), streamed: true, ..Default::default() };
+        let expected = json!({
+            "outputTokenCount": 600, "totalTokenCount": 612, "attributes": {"outputTokensEstimated": true},
+        });
+        assert_has(&sample.main(), expected);
+    }
+
+    #[test]
+    fn a_refusal_without_output_is_not_billed() {
+        let refused = |output, text| {
+            let mut sample = Sample::default().usage(|usage| usage.tokens.output = output);
+            let summary = sample.summary.as_mut().unwrap();
+            summary.stop_reason = Some("refusal".into());
+            summary.written.text = text;
+            sample
+        };
+        let skipped = json!({"billingSkipped": true, "skipReason": "CONTENT_POLICY_VIOLATION", "stopReason": "ERROR"});
+        let billed = json!({"billingSkipped": null, "skipReason": null});
+        assert_has(&refused(Some(0), 0).main(), skipped.clone());
+        assert_has(&refused(None, 0).main(), skipped);
+        assert_has(&refused(Some(5), 0).main(), billed.clone());
+        assert_has(&refused(Some(0), 5).main(), billed.clone());
+        assert_has(&Sample { service: Service::Bedrock, ..refused(Some(0), 0) }.main(), billed.clone());
+        assert_has(&Sample { mark_unbilled_refusals: false, ..refused(Some(0), 0) }.main(), billed.clone());
+        assert_has(&Sample { cancelled: true, ..refused(Some(0), 0) }.main(), billed.clone());
+        assert_has(&Sample::default().usage(|usage| usage.tokens.output = Some(0)).main(), billed);
+    }
+
+    #[test]
+    fn nothing_of_a_provider_is_longer_than_revenium_stores() {
+        let long = "é".repeat(3000);
+        let mut sample = Sample { region: Some("x"), ..Default::default() }.usage(|usage| {
+            usage.service_tier = Some(long.clone());
+            usage.inference_geo = Some(long.clone());
+            let entry = |model| Iteration { kind: "advisor_message".into(), model, ..Iteration::default() };
+            usage.iterations = vec![entry(Some(long.clone())), entry(None)];
+            usage.iterations.resize(120, entry(None));
+        });
+        let summary = sample.summary.as_mut().unwrap();
+        (summary.id, summary.model) = (Some(format!(" {long}")), Some(long.clone()));
+        sample.request = RequestFacts { model: long.clone(), service_tier: Some(long.clone()), ..Default::default() };
+        sample.request.advisor_model = Some(long.clone());
+        let ids = RecentIds::default();
+        let mut all = sample.records_after(&ids);
+        all.extend(sample.records_after(&ids));
+        sample.request.advisor_model = None;
+        sample.summary = None;
+        all.extend(sample.records());
+        for record in &all {
+            for (name, value) in parse(record).as_object().unwrap() {
+                assert!(value.as_str().is_none_or(|text| text.chars().count() <= 255), "{name}");
+            }
+            assert!(parse(record)["attributes"]["inferenceGeo"].as_str().is_none_or(|geo| geo.chars().count() <= 255));
+        }
+        let distinct: HashSet<_> = all.iter().map(|record| &record.transaction_id).collect();
+        assert_eq!(distinct.len(), all.len());
     }
 
     #[test]
@@ -646,7 +804,7 @@ mod tests {
                     prop_assert!(!value.is_null(), "{} is null", name);
                     prop_assert!(value.as_i64().is_none_or(|number| number >= 0) || name == "temperature"
                         || name == "costMultiplier" || name == "responseQualityScore", "{} is negative", name);
-                    prop_assert!(value.as_str().is_none_or(|text| text.chars().count() <= 256), "{} is long", name);
+                    prop_assert!(value.as_str().is_none_or(|text| text.chars().count() <= 256 || name == "organizationName"), "{} is long", name);
                 }
             }
         }

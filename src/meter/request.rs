@@ -14,6 +14,9 @@ pub struct RequestFacts {
     /// The number as it is written.
     pub temperature: Option<Box<RawValue>>,
     pub service_tier: Option<String>,
+    /// `output_config.effort`.
+    pub effort: Option<String>,
+    pub speed: Option<String>,
     /// The model of the advisor tool.
     pub advisor_model: Option<String>,
 }
@@ -30,6 +33,8 @@ impl RequestFacts {
                 "tools" => (facts.has_tools, facts.advisor_model) = tools(value),
                 "temperature" => facts.temperature = number(value),
                 "service_tier" => facts.service_tier = text(value),
+                "output_config" => facts.effort = effort(value),
+                "speed" => facts.speed = text(value),
                 _ => {}
             }
         }
@@ -39,6 +44,16 @@ impl RequestFacts {
 
 fn text(value: &RawValue) -> Option<String> {
     json::text(value).map(|text| text.text.into_owned()).filter(|text| !text.trim().is_empty())
+}
+
+fn effort(config: &RawValue) -> Option<String> {
+    let mut effort = None;
+    json::members(config.get(), |key, value| {
+        if is(key, "effort") {
+            effort = text(value);
+        }
+    });
+    effort
 }
 
 fn number(value: &RawValue) -> Option<Box<RawValue>> {
@@ -120,7 +135,8 @@ pub(super) mod tests {
     #[test]
     fn reads_what_the_record_needs() {
         let facts = facts_of(
-            r#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto",
+            r#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto","speed":"fast",
+                "output_config":{"effort":"low","format":{"effort":"no"},"effort":"high"},
                 "messages":[{"role":"user","content":"an \"image\" in words"}],
                 "tools":[{"name":"t","input_schema":{}},{"type":"advisor_20260301","model":"claude-opus-4-6"}]}"#,
         );
@@ -128,17 +144,19 @@ pub(super) mod tests {
         assert!(facts.has_tools && !facts.has_vision);
         assert_eq!(facts.temperature.unwrap().get(), "0.70");
         assert_eq!(facts.service_tier.as_deref(), Some("auto"));
+        assert_eq!((facts.effort.as_deref(), facts.speed.as_deref()), (Some("high"), Some("fast")));
         assert_eq!(facts.advisor_model.as_deref(), Some("claude-opus-4-6"));
     }
 
     #[test]
     fn ignores_wrong_types_and_survives_anything() {
-        let odd = r#"{"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,"messages":{"image":"image"}}"#;
+        let odd = r#"{"speed":1,"output_config":["effort"],"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,"messages":{"image":"image"}}"#;
         let more = r#"{"\ud800":1,"model":"a","model":"b","temperature":1e999,"tools":[],"messages":[1,"image",[]]}"#;
         for (body, model) in [(odd, ""), (more, "b"), ("[]", ""), ("", ""), ("{", "")] {
             let facts = facts_of(body);
             assert_eq!(facts.model, model, "{body}");
             assert!(!facts.has_tools && !facts.has_vision && facts.temperature.is_none(), "{body}");
+            assert!(facts.speed.is_none() && facts.effort.is_none());
             assert!(facts.service_tier.is_none() && facts.advisor_model.is_none(), "{body}");
         }
     }

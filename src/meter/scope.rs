@@ -40,23 +40,27 @@ thread_local! {
 ///
 /// A thread that ends, or a process in its destructors, has no stack any more: E_CLOSED.
 pub fn of_this_thread() -> Result<Option<Arc<Scope>>> {
-    STACK
-        .try_with(|stack| stack.borrow().last().map(|(_, scope)| scope.clone()))
-        .map_err(|_| Error::new(Code::Closed, "This thread is ending, and its scopes are gone."))
+    STACK.try_with(|stack| stack.borrow().last().map(|(_, scope)| scope.clone())).map_err(|_| ending())
 }
 
-pub fn push(handle: u64, scope: Arc<Scope>) {
-    STACK.with_borrow_mut(|stack| stack.push((handle, scope)));
+fn ending() -> Error {
+    Error::new(Code::Closed, "This thread is ending, and its scopes are gone.")
+}
+
+pub fn push(handle: u64, scope: Arc<Scope>) -> Result<()> {
+    STACK.try_with(|stack| stack.borrow_mut().push((handle, scope))).map_err(|_| ending())
 }
 
 /// Undo the last push on this thread, which must have been of `handle`.
 pub fn pop(handle: u64) -> Result<()> {
-    STACK.with_borrow_mut(|stack| match stack.last() {
-        Some((top, _)) if *top == handle => {
-            stack.pop();
-            Ok(())
+    let pop = |stack: &RefCell<Vec<(u64, Arc<Scope>)>>| {
+        let top = stack.borrow().last().map(|(top, _)| *top);
+        match top {
+            // Dropped when nothing is borrowed any more.
+            Some(top) if top == handle => Ok(stack.borrow_mut().pop()),
+            Some(_) => Err(Error::new(Code::Handle, "Another scope was pushed last on this thread.")),
+            None => Err(Error::new(Code::Handle, "No scope is pushed on this thread.")),
         }
-        Some(_) => Err(Error::new(Code::Handle, "Another scope was pushed last on this thread.")),
-        None => Err(Error::new(Code::Handle, "No scope is pushed on this thread.")),
-    })
+    };
+    STACK.try_with(pop).map_err(|_| ending())?.map(drop)
 }

@@ -2,7 +2,8 @@
 
 use super::{Body, Failure, Head, Provider, Reply, request_id};
 use crate::common::error::{Code, Error, Result};
-use crate::common::http;
+use crate::common::patience::within;
+use crate::common::{http, proxy};
 use crate::messages::request::{Choices, Request};
 use crate::settings::{AuthHeader, Credential, Settings};
 use bytes::Bytes;
@@ -128,12 +129,12 @@ impl Prepared {
             request.headers_mut().insert(RETRY_COUNT, attempt.into());
         }
         *request.body_mut() = Some(self.body.clone().into());
-        let mut response = match tokio::time::timeout(silence, client.execute(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(fault)) => {
+        let mut response = match within(silence, client.execute(request)).await {
+            Some(Ok(response)) => response,
+            Some(Err(fault)) => {
                 return Err(Failure::before_answer(http::unanswered(&fault, self.host()), http::may_repeat(&fault)));
             }
-            Err(_) => {
+            None => {
                 let text = format!("{} sent nothing for {} s.", self.host(), silence.as_secs());
                 return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
             }
@@ -142,7 +143,14 @@ impl Prepared {
         if response.status().is_success() {
             return Ok(Reply { head, body: Body::Http(response) });
         }
-        Err(Failure::of_answer(head, error_body(response, silence).await))
+        let mut failure = Failure::of_answer(head, error_body(response, silence).await);
+        // Such a request is read by the proxy, which may answer it by itself.
+        if self.url.scheme() == "http"
+            && let Some(proxy) = proxy::in_use(&self.url)
+        {
+            failure.error.message += &format!(" It came through the proxy {}.", proxy.name());
+        }
+        Err(failure)
     }
 
     fn host(&self) -> &str {
@@ -205,7 +213,7 @@ fn head_of(response: &mut reqwest::Response) -> Head {
 /// The body of an error, as far as it comes.
 async fn error_body(mut response: reqwest::Response, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(silence, response.chunk()).await {
+    while let Some(Ok(Some(chunk))) = within(silence, response.chunk()).await {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_ERROR_BYTES {
             body.truncate(MAX_ERROR_BYTES);

@@ -1,8 +1,35 @@
 //! Whether AWS credentials are configured, from the environment and the profile files. It says "configured", not
 //! "valid", and asks nobody: an instance role, which only the network knows, is not seen.
 
+use crate::common::os::PerProcess;
 use crate::settings::Environment;
+use parking_lot::Mutex;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long it counts what the profile files said: each call without keys asks, on its caller's thread.
+const HOLDS: Duration = Duration::from_secs(5);
+
+static SEEN: PerProcess<Mutex<Option<Seen>>> = PerProcess::empty();
+
+/// What was found in files, and when.
+struct Seen {
+    at: Instant,
+    files: [File; 2],
+    leads: bool,
+}
+
+/// A file that may hold the profile, and the profile's sections there.
+#[derive(PartialEq)]
+struct File {
+    path: Option<PathBuf>,
+    sections: [String; 2],
+}
+
+/// Whoever starts the library may have written the files for it.
+pub fn look_again() {
+    *SEEN.get(|_| Mutex::default()).lock() = None;
+}
 
 /// Members of a profile that lead to credentials.
 const PROFILE_KEYS: &[&str] = &[
@@ -36,13 +63,24 @@ fn has_profile(env: Environment<'_>) -> bool {
     let name = env("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
     let files = [
         ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials", name.clone()),
+        // The default profile of the config file goes without "profile".
         ("AWS_CONFIG_FILE", ".aws/config", format!("profile {name}")),
     ];
-    files.into_iter().any(|(variable, usual, section)| {
-        let text = path(env, variable, usual).and_then(|path| std::fs::read_to_string(path).ok());
-        // The default profile of the config file goes without "profile".
-        text.is_some_and(|text| leads_to_credentials(&text, &[&section, &name]))
-    })
+    let files = files
+        .map(|(variable, usual, section)| File { path: path(env, variable, usual), sections: [section, name.clone()] });
+    let mut seen = SEEN.get(|_| Mutex::default()).lock();
+    if let Some(seen) = &*seen
+        && seen.files == files
+        && seen.at.elapsed() < HOLDS
+    {
+        return seen.leads;
+    }
+    let leads = files.iter().any(|file| {
+        let text = file.path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        text.is_some_and(|text| leads_to_credentials(&text, &file.sections.each_ref().map(String::as_str)))
+    });
+    *seen = Some(Seen { at: Instant::now(), files, leads });
+    leads
 }
 
 fn path(env: Environment<'_>, variable: &str, usual: &str) -> Option<PathBuf> {

@@ -7,7 +7,7 @@ pub mod bedrock;
 #[path = "without_bedrock.rs"]
 pub mod bedrock;
 pub mod choice;
-mod credentials;
+pub mod credentials;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;

@@ -3,7 +3,7 @@
 
 use crate::common::os::PerProcess;
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long what was read counts.
@@ -12,7 +12,7 @@ const HOLDS: Duration = Duration::from_secs(1);
 static SEEN: PerProcess<Seen> = PerProcess::empty();
 
 struct Seen {
-    variables: RwLock<HashMap<String, String>>,
+    variables: RwLock<BTreeMap<String, String>>,
     /// When; held while somebody reads.
     read: Mutex<Instant>,
 }
@@ -22,7 +22,7 @@ fn seen() -> &'static Seen {
 }
 
 /// What is not UTF-8 counts as not set.
-fn variables() -> HashMap<String, String> {
+fn variables() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

@@ -24,7 +24,7 @@ use serde_json::{Map, Value as Json};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{Level, redact};
 use parse::Value;
-use table::{Kind, Setting, TABLE};
+use table::{Kind, Setting, Steers, TABLE};
 
 /// How the API key is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,7 @@ pub struct Settings {
     pub max_prompt_size: usize,
     pub capture_error_messages: bool,
 
+    pub mark_unbilled_refusals: bool,
     pub anthropic_base_url: String,
     pub anthropic_version: String,
     pub anthropic_beta: Vec<String>,
@@ -99,6 +100,7 @@ pub struct Settings {
     /// Without a dot at its end.
     pub bedrock_region_prefix: Option<String>,
     pub bedrock_model_map: BTreeMap<String, String>,
+    pub bedrock_project_id: Option<String>,
     pub aws_region: Option<String>,
 
     /// 0: no limit.
@@ -109,12 +111,14 @@ pub struct Settings {
     pub max_retry_after_ms: u64,
     pub max_in_flight: usize,
     pub max_response_bytes: usize,
+    pub quote_errors: bool,
     pub worker_threads: usize,
     pub callback_threads: usize,
     pub flush_at_exit_ms: u64,
 
     pub metering_timeout_ms: u64,
     pub metering_max_retries: u32,
+    pub metering_linger_ms: u64,
     pub metering_workers: usize,
     pub metering_queue_size: usize,
     pub metering_queue_bytes: usize,
@@ -130,6 +134,9 @@ pub struct Settings {
 
     /// Fields of the usage record by their JSON keys, only those that are set, unchecked.
     pub record_fields: Vec<(&'static str, String)>,
+
+    /// What is malformed in the environment, and refuses the calls that it would steer.
+    refused: Vec<(Steers, String)>,
 
     shown: Shown,
 }
@@ -148,7 +155,8 @@ impl Settings {
     /// `config`: the JSON object given to `revenium_init()`. `env`: how to look up a variable of the environment.
     ///
     /// Trouble in the configuration is an error. Trouble in the environment never keeps a program from running: the
-    /// default is taken, and the lines that come back beside the settings say so.
+    /// default is taken, and the lines that come back beside the settings say so. Only what would send prompts or keys
+    /// another way than somebody wanted has no default: see [`Settings::refusal`].
     pub fn load(config: Option<&str>, env: Environment<'_>) -> Result<(Settings, Vec<String>)> {
         let config = config.map(parse::config).transpose()?.unwrap_or_default();
         if let Some(unknown) = config.keys().find(|key| !TABLE.iter().any(|setting| setting.key == **key)) {
@@ -159,7 +167,7 @@ impl Settings {
         for setting in TABLE {
             loader.read(setting)?;
             if setting.key == "env_file" {
-                loader.read_env_file()?;
+                loader.read_env_file(setting)?;
             }
         }
         Ok(loader.finish())
@@ -185,6 +193,16 @@ impl Settings {
         let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         state.map(|state| state.join("revenium"))
+    }
+
+    /// Why a call to `provider` must not be made, as a sentence. `has_credential`: the call brings its own.
+    pub fn refusal(&self, provider: Provider, has_credential: bool) -> Option<&str> {
+        let concerns = |steers| match steers {
+            Steers::Every => true,
+            Steers::Bedrock => provider == Provider::Bedrock,
+            Steers::WithoutCredential => !has_credential,
+        };
+        self.refused.iter().find(|(steers, _)| concerns(*steers)).map(|(_, text)| text.as_str())
     }
 
     /// Every setting by its JSON key as it was read, for people: a secret shows as whether it is set, addresses and
@@ -271,10 +289,22 @@ impl Loader<'_> {
         } else if let Some((name, text)) = self.find_in_environment(setting) {
             let value = Value::from_environment(&setting.kind, &name, &text);
             if !self.settings.take(setting, value) {
-                self.warnings.push(format!("{name} is ignored: it must be {}", setting.allowed()));
+                self.complain(setting, &name, &format!("it must be {}", setting.allowed()));
             }
         }
         Ok(())
+    }
+
+    /// Say what is wrong with the variable `name`.
+    fn complain(&mut self, setting: &Setting, name: &str, why: &str) {
+        match setting.steers {
+            None => self.warnings.push(format!("{name} is ignored: {why}")),
+            Some(steers) => {
+                let text = format!("{name} is malformed: {why}. Nothing is sent before it is mended or unset.");
+                self.warnings.push(text.clone());
+                self.settings.refused.push((steers, text));
+            }
+        }
     }
 
     /// The first variable of `setting` that is not blank.
@@ -287,14 +317,14 @@ impl Loader<'_> {
         })
     }
 
-    fn read_env_file(&mut self) -> Result<()> {
+    fn read_env_file(&mut self, setting: &Setting) -> Result<()> {
         let Some(path) = &self.settings.env_file else { return Ok(()) };
         match parse::env_file(path) {
             Ok(variables) => self.file = variables,
             Err(why) if self.config.contains_key("env_file") => {
                 return Err(Error::new(Code::Config, format!("env_file: {why}")));
             }
-            Err(why) => self.warnings.push(format!("REVENIUM_ENV_FILE is ignored: {why}")),
+            Err(why) => self.complain(setting, "REVENIUM_ENV_FILE", &why),
         }
         Ok(())
     }

@@ -116,6 +116,15 @@ pub(super) fn region(text: &str, region: &mut Option<String>) -> bool {
     fits
 }
 
+/// An identifier as AWS takes it in a header.
+pub(super) fn project(text: &str, project: &mut Option<String>) -> bool {
+    let fits = text.is_empty() || (is_word(text) && text.len() <= 2048);
+    if fits {
+        *project = some(text);
+    }
+    fits
+}
+
 /// `a, b` or `["a","b"]`.
 pub(super) fn list(text: &str) -> Option<Vec<String>> {
     let items: Vec<String> = match text.starts_with('[') {

@@ -20,7 +20,19 @@ pub(super) struct Setting {
     pub default: &'static str,
     /// Never shown.
     pub secret: bool,
+    /// Whose prompts and keys would go elsewhere by a default that somebody did not want.
+    pub steers: Option<Steers>,
     meaning: &'static str,
+}
+
+/// Which calls a malformed value of the environment refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Steers {
+    Every,
+    /// Those through Bedrock.
+    Bedrock,
+    /// Those that bring no credential.
+    WithoutCredential,
 }
 
 /// How a setting is read, and where it goes.
@@ -79,11 +91,17 @@ impl Setting {
     }
 
     const fn new(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
-        Setting { key, env: &[], kind, default, secret: false, meaning }
+        Setting { key, env: &[], kind, default, secret: false, steers: None, meaning }
     }
 
     const fn env(mut self, names: &'static [&'static str]) -> Setting {
         self.env = names;
+        self
+    }
+
+    /// A malformed value in the environment refuses calls, where others are a warning and the default.
+    const fn steering(mut self, which: Steers) -> Setting {
+        self.steers = Some(which);
         self
     }
 
@@ -149,7 +167,7 @@ const GIB: u64 = 1024 * MIB;
 #[rustfmt::skip] // A table is read by its columns.
 pub(super) static TABLE: &[Setting] = &[
     text("env_file", "the path of a readable .env file", "", |s, v| { s.env_file = parse::some(v); true },
-        "A file of `NAME=value` lines, read without touching the process's environment. A variable of the environment wins over its line in the file."),
+        "A file of `NAME=value` lines, read without touching the process's environment. A variable of the environment wins over its line in the file.").steering(Steers::Every),
 
     // Revenium.
     text("metering_api_key", "a Revenium key, which begins with hak_ or rev_", "",
@@ -161,6 +179,8 @@ pub(super) static TABLE: &[Setting] = &[
         "Meter only calls in a scope marked with `REVENIUM_SCOPE_METER`, and calls that ask for it."),
     structure("metadata", "a JSON object", "{}", |s, v| parse::is_object(v) && { s.metadata = v.into(); true },
         "Usage metadata for all calls; scopes and calls win over it."),
+    flag("mark_unbilled_refusals", "true", |s, v| s.mark_unbilled_refusals = v,
+        "Record a refusal before any output, which Anthropic does not bill, with `billingSkipped`. Not on Bedrock."),
     text("middleware_source", "one word of visible ASCII characters", "revenium-anthropic-c",
         |s, v| parse::is_word(v) && { s.middleware_source = v.into(); true },
         "What records name as their source. The bindings set it."),
@@ -173,12 +193,12 @@ pub(super) static TABLE: &[Setting] = &[
 
     // Anthropic.
     text("anthropic_api_key", KEY, "", |s, v| s.anthropic_api_key.take(v, Secret::new),
-        "Anthropic API key. Wins over a token given in the same place.").env(&["ANTHROPIC_API_KEY"]).secret(),
+        "Anthropic API key. Wins over a token given in the same place.").env(&["ANTHROPIC_API_KEY"]).secret().steering(Steers::WithoutCredential),
     text("anthropic_auth_token", KEY, "", |s, v| s.anthropic_auth_token.take(v, Secret::new),
-        "Token sent as `Authorization: Bearer` instead of an API key.").env(&["ANTHROPIC_AUTH_TOKEN"]).secret(),
+        "Token sent as `Authorization: Bearer` instead of an API key.").env(&["ANTHROPIC_AUTH_TOKEN"]).secret().steering(Steers::WithoutCredential),
     text("anthropic_base_url", URL, "https://api.anthropic.com",
         |s, v| parse::is_base_url(v) && { s.anthropic_base_url = v.into(); true },
-        "Where the Messages API is. A path is kept. A host of AWS means Bedrock.").env(&["ANTHROPIC_BASE_URL"]),
+        "Where the Messages API is. A path is kept. A host of AWS means Bedrock.").env(&["ANTHROPIC_BASE_URL"]).steering(Steers::Every),
     text("anthropic_version", "one word of visible ASCII characters", "2023-06-01",
         |s, v| parse::is_word(v) && { s.anthropic_version = v.into(); true },
         "The `anthropic-version` header."),
@@ -194,20 +214,22 @@ pub(super) static TABLE: &[Setting] = &[
     // Provider and AWS.
     text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
         |s, v| parse::choice(v, &[("auto", ProviderChoice::Auto), ("anthropic", ProviderChoice::Anthropic), ("bedrock", ProviderChoice::Bedrock)], &mut s.provider),
-        "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly."),
+        "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly.").steering(Steers::Every),
     flag("body_choices", "true", |s, v| s.body_choices = v,
-        "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices."),
-    flag("bedrock_disable", "false", |s, v| s.bedrock_disable = v, "Never use Bedrock."),
+        "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices.").steering(Steers::Every),
+    flag("bedrock_disable", "false", |s, v| s.bedrock_disable = v, "Never use Bedrock.").steering(Steers::Every),
     flag("bedrock_fallback", "true", |s, v| s.bedrock_fallback = v,
-        "Ask Anthropic directly when Bedrock fails before the first event and there is an Anthropic credential."),
+        "Ask Anthropic directly when Bedrock fails before the first event and there is an Anthropic credential.").steering(Steers::Every),
     text("bedrock_region_prefix", "lower-case letters, digits and hyphens, such as `us`, `eu` or `global`", "",
         |s, v| parse::region(v.trim_end_matches('.'), &mut s.bedrock_region_prefix),
-        "Put before Bedrock model ids that have no such prefix."),
+        "Put before Bedrock model ids that have no such prefix.").steering(Steers::Every),
     structure("bedrock_model_map", "a JSON object whose values are text", "{}",
         |s, v| serde_json::from_str(v).map(|map| s.bedrock_model_map = map).is_ok(),
-        "Bedrock model id for each model name; wins over the built-in rules."),
+        "Bedrock model id for each model name; wins over the built-in rules.").steering(Steers::Every),
+    text("bedrock_project_id", "a project's id or ARN of at most 2048 characters", "", |s, v| parse::project(v, &mut s.bedrock_project_id),
+        "The Bedrock project that calls are counted for, sent as `X-Amzn-Bedrock-ProjectIdentifier`.").steering(Steers::Every),
     text("aws_region", "lower-case letters, digits and hyphens, such as `us-east-1`", "", |s, v| parse::region(v, &mut s.aws_region),
-        "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]).steering(Steers::Bedrock),
 
     // Calls.
     number("timeout_ms", 0..=DAY, "0", |s, v| s.timeout_ms = v, "Most time for one call with its retries. 0: no limit."),
@@ -219,6 +241,8 @@ pub(super) static TABLE: &[Setting] = &[
     number("max_in_flight", 1..=1_000_000, "10000", |s, v| s.max_in_flight = v as usize, "Calls under way at a time; above it `REVENIUM_E_BUSY`."),
     number("max_response_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.max_response_bytes = v as usize,
         "Largest reply, or largest single event of a stream."),
+    flag("quote_errors", "true", |s, v| s.quote_errors = v,
+        "Whether an error's sentence quotes what the provider says of a request that it refused, 200 characters at most. It can repeat a part of the request."),
     number("worker_threads", 1..=64, "1", |s, v| s.worker_threads = v as usize, "Threads that do the network's work. One serves tens of thousands of streams; more only where one core is not enough."),
     number("callback_threads", 1..=64, "1", |s, v| s.callback_threads = v as usize, "Threads that run the callbacks of `revenium_messages_start()`."),
     number("flush_at_exit_ms", 0..=HOUR, "2000", |s, v| s.flush_at_exit_ms = v, "Most time that exit(3) waits for records to be delivered."),
@@ -227,6 +251,8 @@ pub(super) static TABLE: &[Setting] = &[
     number("metering_timeout_ms", 1..=HOUR, "10000", |s, v| s.metering_timeout_ms = v, "Most time for one attempt to deliver a record.")
         .env(&["REVENIUM_METERING_TIMEOUT_MS", "REVENIUM_METERING_TIMEOUT_SECONDS"]),
     number("metering_max_retries", 0..=100, "2", |s, v| s.metering_max_retries = v as u32, "Attempts to deliver a record after the first, before it is put back."),
+    number("metering_linger_ms", 0..=10_000, "5", |s, v| s.metering_linger_ms = v,
+        "How long a record waits for others, to leave with them. Neither a flush nor a shutdown waits for this."),
     number("metering_workers", 1..=256, "64", |s, v| s.metering_workers = v as usize, "Records being delivered at a time."),
     number("metering_queue_size", 1..=10_000_000, "20000", |s, v| s.metering_queue_size = v as usize, "Records held in memory.")
         .env(&["REVENIUM_METERING_QUEUE_SIZE", "REVENIUM_BUFFER_MAX_SIZE"]),

@@ -220,25 +220,53 @@ fn environment_takes() {
 
 #[test]
 fn bad_variables_warn_and_leave_the_default() {
-    let file = File::new("bad.env", "REVENIUM_MAX_RETRIES=3\nA='never closed, hidden\n");
     for (name, value, warning) in [
         ("REVENIUM_MAX_RETRIES", "many", "it must be a whole number from 0 to 10"),
         ("REVENIUM_MAX_RETRIES", "99", "it must be a whole number from 0 to 10"),
         ("REVENIUM_METERING_TIMEOUT_SECONDS", "nan", "it must be a whole number from 1 to 3600000"),
         ("REVENIUM_SELECTIVE_METERING", "maybe", "it must be true or false"),
-        ("ANTHROPIC_BASE_URL", "api.anthropic.com", "it must be an http or https URL without query"),
         ("REVENIUM_METERING_API_KEY", "abc-hidden", "it must be a Revenium key, which begins with hak_ or rev_"),
-        ("ANTHROPIC_API_KEY", "schlüssel-hidden", "it must be one word of visible ASCII characters"),
-        ("REVENIUM_ENV_FILE", "/nowhere/.env", "/nowhere/.env cannot be read: entity not found"),
-        ("REVENIUM_ENV_FILE", file.path(), &format!("{} is not a .env file: its entry 2 is malformed", file.path())),
     ] {
         let (settings, warnings) = load("{}", &[(name, value)]).unwrap();
         assert_eq!(warnings, [format!("{name} is ignored: {warning}")]);
-        let mut expected = ok("{}", &[]);
-        if name == "REVENIUM_ENV_FILE" {
-            expected.env_file = Some(value.to_string());
+        assert_eq!(settings, ok("{}", &[]), "{name}={value}");
+        assert_eq!(settings.refusal(Provider::Bedrock, false), None);
+    }
+}
+
+#[test]
+fn what_steers_prompts_and_keys_has_no_default_where_it_is_malformed() {
+    let file = File::new("bad.env", "REVENIUM_MAX_RETRIES=3\nA='never closed, hidden\n");
+    let word = "it must be one word of visible ASCII characters";
+    // Refused: calls to Anthropic with a credential, without one, and to Bedrock.
+    for (name, value, why, refused) in [
+        ("REVENIUM_BEDROCK_FALLBACK", "flase", "it must be true or false", [true; 3]),
+        ("REVENIUM_BEDROCK_DISABLE", "maybe", "it must be true or false", [true; 3]),
+        ("REVENIUM_BODY_CHOICES", "nein", "it must be true or false", [true; 3]),
+        ("REVENIUM_PROVIDER", "bedrok", "it must be `auto`, `anthropic` or `bedrock`", [true; 3]),
+        ("REVENIUM_BEDROCK_MODEL_MAP", "{", "it must be a JSON object whose values are text", [true; 3]),
+        ("REVENIUM_BEDROCK_REGION_PREFIX", "E U", "it must be lower-case letters", [true; 3]),
+        ("ANTHROPIC_BASE_URL", "api.anthropic.com", "it must be an http or https URL without query", [true; 3]),
+        ("REVENIUM_ENV_FILE", "/nowhere/.env", "/nowhere/.env cannot be read: entity not found", [true; 3]),
+        ("REVENIUM_ENV_FILE", file.path(), "is not a .env file: its entry 2 is malformed", [true; 3]),
+        ("AWS_REGION", "US East", "it must be lower-case letters", [false, false, true]),
+        ("ANTHROPIC_API_KEY", "schlüssel-hidden", word, [false, true, true]),
+        ("ANTHROPIC_AUTH_TOKEN", "two words-hidden", word, [false, true, true]),
+    ] {
+        let (settings, warnings) = load("{}", &[(name, value)]).unwrap();
+        let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
+        assert!(warning.starts_with(name) && warning.contains(why) && !warning.contains("hidden"), "{warning}");
+        let calls = [(Provider::Anthropic, true), (Provider::Anthropic, false), (Provider::Bedrock, false)];
+        for ((provider, has_credential), refused) in calls.into_iter().zip(refused) {
+            let text = settings.refusal(provider, has_credential);
+            assert_eq!(text, refused.then_some(warning.as_str()), "{name} {provider:?}");
         }
-        assert_eq!(settings, expected, "{name}={value}");
+        // The configuration wins; then nobody reads the variable.
+        if let Some(key) = name.strip_prefix("REVENIUM_BEDROCK_").filter(|key| *key != "MODEL_MAP") {
+            let value = if key == "REGION_PREFIX" { "\"eu\"" } else { "true" };
+            let config = format!(r#"{{"bedrock_{}":{value}}}"#, key.to_lowercase());
+            assert_eq!(load(&config, &[(name, "?!")]).unwrap().0.refusal(Provider::Bedrock, false), None, "{config}");
+        }
     }
 }
 

@@ -48,6 +48,18 @@ class Create(BedrockTest):
         self.assertEqual(sent["path"], PATH)
         self.assertHas(self.record(), operationType="TOOL_CALL", agent="a")
 
+    def test_a_user_profile_and_a_project(self):
+        self.start({"bedrock_project_id": "proj-1"})
+        create(revenium={"headers": {"anthropic-user-profile-id": "up_1"}})
+        create(user_profile_id="own", revenium={"headers": {"x-amzn-bedrock-projectidentifier": "proj-2"}})
+        header, own = requests()
+        self.assertEqual((header["body"]["user_profile_id"], own["body"]["user_profile_id"]), ("up_1", "own"))
+        self.assertNotIn("anthropic-user-profile-id", header["headers"])
+        name = "x-amzn-bedrock-projectidentifier"
+        self.assertEqual((header["headers"][name], own["headers"][name]), ("proj-1", "proj-2"))
+        for sent in [header, own]:
+            self.assertIn(name, sent["headers"]["authorization"])
+
     def test_what_the_request_says_of_version_and_betas_wins(self):
         self.start({"anthropic_beta": ["beta-1"]})
         create(anthropic_version="2026-10-21", anthropic_beta=["own"])

@@ -4,6 +4,9 @@ import datetime
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -121,6 +124,53 @@ class Sources(CredentialsTest):
         self.start(AWS_CONFIG_FILE=self.file("config", f"[default]\ncredential_process = cat {output}\n"))
         self.found()
 
+    def test_a_profile_with_a_role_on_a_process(self):
+        self.bare()
+        output = self.file("output", json.dumps({"Version": 1, "AccessKeyId": "AKIDBASE12345678901", "SecretAccessKey": "b"}))
+        config = f"[default]\nrole_arn = arn:aws:iam::1:role/r\nexternal_id = outer\nsource_profile = base\n" \
+                 f"[profile base]\ncredential_process = cat {output}\n"
+        plan("/", {"text": STS.format(""), "headers": {"content-type": "text/xml"}})
+        self.start(AWS_CONFIG_FILE=self.file("config", config), AWS_ENDPOINT_URL_STS=SANDBOX)
+        self.found()
+        asked = requests("unknown")[0]
+        self.assertIn("Credential=AKIDBASE12345678901/", asked["headers"]["authorization"])
+        self.assertIn("ExternalId=outer", asked["raw"])
+
+    def test_a_host_that_ignores_its_children_ends(self):
+        self.bare()
+        self.addCleanup(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        output = self.file("output", json.dumps({"Version": 1, "SessionToken": FOUND["Token"], **{
+            name: FOUND[name] for name in ["AccessKeyId", "SecretAccessKey"]}}))
+        # The program has children of its own, and waits for them.
+        process = f"sh -c 'cat {output} & wait $! && exit 0'"
+        self.start(AWS_CONFIG_FILE=self.file("config", f"[default]\ncredential_process = {process}\n"))
+        self.found()
+
+    def test_a_program_that_hangs_ends_with_its_host(self):
+        self.bare()
+        pid = os.path.join(self.folder, "pid")
+        process = self.file("process", f"#!/bin/sh\necho $$ >{pid}.new\nmv {pid}.new {pid}\nexec sleep 600\n")
+        os.chmod(process, 0o700)
+        program = "import sys; sys.path.insert(0, 'tests/bedrock'); from revenium import *\n" \
+                  "lib.revenium_init(None, 0, None); create()"
+        config = self.file("config", f"[default]\ncredential_process = {process}\n")
+        host = subprocess.Popen([sys.executable, "-B", "-c", program], env={**os.environ, "AWS_CONFIG_FILE": config})
+        while not os.path.exists(pid) and host.poll() is None:
+            time.sleep(0.01)
+        host.kill()
+        host.wait()
+        with open(pid) as file:
+            hung = f"/proc/{file.read().strip()}/stat"
+        for _ in range(3000):
+            try:
+                with open(hung) as stat:
+                    if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
+                        return
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            time.sleep(0.01)
+        self.fail("the program lives on")
+
     def test_a_profile_with_a_role(self):
         self.bare()
         config = "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\n" \
@@ -217,6 +267,25 @@ class Renewed(CredentialsTest):
         self.assertEqual(create().code, "E_AWS")
         time.sleep(5.1)
         self.assertEqual(create().code, "OK")
+
+
+class Bounds(CredentialsTest):
+    def test_the_clients_that_nobody_asks_for_go(self):
+        self.bare()
+        runs = os.path.join(self.folder, "runs")
+        output = self.file("output", json.dumps({"Version": 1, "AccessKeyId": "AKIDCOUNT1234567890", "SecretAccessKey": "s"}))
+        process = self.file("process", f"#!/bin/sh\necho run >>{runs}\ncat {output}\n")
+        os.chmod(process, 0o700)
+        self.start({"provider": "bedrock"}, AWS_CONFIG_FILE=self.file("config", f"[default]\ncredential_process = {process}\n"))
+
+        def call(number):
+            self.assertEqual(create(revenium={"aws_region": f"us-test-{number}"}).code, "OK")
+            with open(runs) as file:
+                return len(file.readlines())
+
+        self.assertEqual([call(number) for number in range(66)], list(range(1, 67)))
+        # Each client has credentials of its own: the latest still has them, the first has made way.
+        self.assertEqual([call(65), call(64), call(0), call(0)], [66, 66, 67, 67])
 
 
 class Missing(CredentialsTest):

@@ -8,6 +8,15 @@ import tempfile
 
 from revenium import *
 
+MANY_LOOKS = """
+import sys
+sys.path.insert(0, "tests/bedrock")
+from revenium import *
+assert lib.revenium_init(None, 0, None) == 0
+for _ in range(300):
+    status()
+assert create().code == "OK"
+"""
 PROGRAM = """
 import sys
 sys.path.insert(0, "tests/bedrock")
@@ -21,7 +30,7 @@ lib.revenium_flush(5000)
 
 
 class Isolation(BedrockTest):
-    def observed(self, **environment):
+    def observed(self, program=PROGRAM, **environment):
         """The files of AWS that the process opened, and the addresses it connected to."""
         environment = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
         with tempfile.TemporaryDirectory() as home:
@@ -31,7 +40,7 @@ class Isolation(BedrockTest):
                     file.write("[default]\naws_access_key_id = AKIDFILE12345678901\naws_secret_access_key = f\n")
             environment["HOME"] = home
             trace = ["strace", "-f", "-qq", "-e", "trace=file,connect", "-o", home + "/trace", "-s", "200"]
-            subprocess.run(trace + [sys.executable, "-B", "-c", PROGRAM], env=environment, check=True)
+            subprocess.run(trace + [sys.executable, "-B", "-c", program], env=environment, check=True)
             with open(home + "/trace") as file:
                 lines = file.read().splitlines()
         files = [line for line in lines if "/.aws" in line]
@@ -48,3 +57,9 @@ class Isolation(BedrockTest):
         files, peers = self.observed(**{**away, **keys})
         self.assertTrue(any("/.aws/credentials" in line for line in files))
         self.assertEqual(peers, {here})
+
+    def test_profiles_are_not_read_by_each_look_and_call(self):
+        away = dict.fromkeys(["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", *KEYS])
+        files, _ = self.observed(MANY_LOOKS, **away)
+        self.assertTrue(files)
+        self.assertLess(len(files), 100)

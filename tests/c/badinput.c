@@ -113,7 +113,11 @@ static void message_arguments(void) {
   for (size_t i = 0; i < LENGTH(no_queues); i++) {
     REFUSED(REVENIUM_E_HANDLE, revenium_messages_submit(good, REVENIUM_NTS, 0, no_queues[i], 1, &out), out);
   }
-  for (size_t i = 0; i < LENGTH(no_calls); i++) CHECK_CODE(revenium_call_cancel(no_calls[i]), REVENIUM_E_HANDLE);
+  for (size_t i = 0; i < LENGTH(no_calls); i++) {
+    CHECK_CODE(revenium_call_cancel(no_calls[i]), REVENIUM_E_HANDLE);
+    CHECK_CODE(revenium_call_pause(no_calls[i]), REVENIUM_E_HANDLE);
+    CHECK_CODE(revenium_call_resume(no_calls[i]), REVENIUM_E_HANDLE);
+  }
 }
 
 /* ---- library ---- */

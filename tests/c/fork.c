@@ -94,6 +94,36 @@ static void the_parents_handles_are_forked(void) {
 
 /* ---- scenarios ---- */
 
+/* As daemons do: the numbers of the library's descriptors are sockets of the child's by the time it calls. */
+static void child_closes_all_descriptors_and_opens_its_own(void) {
+  enum { PAIRS = 100 };
+  pid_t child;
+  make_things();
+  if ((child = fork()) == 0) {
+    int pairs[PAIRS][2];
+    char byte = 0;
+    for (int fd = 3; fd < 1024; fd++) close(fd);
+    for (int i = 0; i < PAIRS; i++) {
+      REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pairs[i]) == 0);
+      for (int end = 0; end < 2; end++) REQUIRE(write(pairs[i][end], "x", 1) == 1);
+    }
+    call_with_trace("closed-%d-%d", 0);
+    my_record_arrived_once();
+    CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+    for (int i = 0; i < PAIRS; i++) {
+      for (int end = 0; end < 2; end++) {
+        CHECK(read(pairs[i][end], &byte, 1) == 1 || (fprintf(stderr, "fd %d %m\n", pairs[i][end]), 0));
+        CHECK_INT(read(pairs[i][end], &byte, 1), -1);
+        CHECK_INT(errno, EAGAIN);
+      }
+    }
+    exit(test_end());
+  }
+  ends_clean(child);
+  parent_is_unaffected();
+}
+
+
 static void child_calls_after_the_parent_called(void) {
   pid_t child;
   make_things();
@@ -236,6 +266,7 @@ static const struct {
 } scenarios[] = {
     {"child_calls_after_the_parent_called", child_calls_after_the_parent_called},
     {"child_looks_at_handles_before_it_calls", child_looks_at_handles_before_it_calls},
+    {"child_closes_all_descriptors_and_opens_its_own", child_closes_all_descriptors_and_opens_its_own},
     {"idle_child_exits_clean", idle_child_exits_clean},
     {"child_exits_without_flushing", child_exits_without_flushing},
     {"fork_before_the_first_call", fork_before_the_first_call},

@@ -83,6 +83,20 @@ static void a_bad_setting_is_named(void) {
   }
 }
 
+static void quotes_of_the_provider_can_be_turned_off(void) {
+  for (int quoted = 0; quoted < 2; quoted++) {
+    revenium_result result;
+    CHECK_CODE(revenium_init(quoted ? NULL : "{\"quote_errors\":false}", quoted ? 0 : REVENIUM_NTS, NULL), REVENIUM_OK);
+    CHECK_CODE(revenium_messages_create("{}", REVENIUM_NTS, REVENIUM_SCOPE_NONE, &result), REVENIUM_E_BAD_REQUEST);
+    CHECK_HAS(revenium_result_message(result, NULL), "The provider answered 400 invalid_request_error");
+    CHECK_INT(strstr(revenium_result_message(result, NULL), "Field required") != NULL, quoted);
+    /* The provider's own body stays. */
+    CHECK_HAS(revenium_result_json(result, NULL), "Field required");
+    revenium_release(result);
+    CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+  }
+}
+
 static void after_shutdown_everything_is_safe(void) {
   FRAME_BUFFER(buffer, 4096);
   revenium_usage usage = {.struct_size = sizeof usage};
@@ -411,6 +425,7 @@ int main(void) {
   RUN(names_and_versions_are_always_there);
   RUN(init_is_counted);
   RUN(other_settings_are_refused_while_it_runs);
+  RUN(quotes_of_the_provider_can_be_turned_off);
   RUN(after_shutdown_everything_is_safe);
   RUN(shutdown_wakes_whoever_waits);
   RUN(init_and_shutdown_again_and_again);

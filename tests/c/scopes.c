@@ -195,6 +195,35 @@ static void with_selective_metering_the_mark_decides(void) {
   revenium_release(inherits);
 }
 
+/* What a destructor of thread-specific data gets: the library's own are over by then. */
+static int32_t in_destructor[3];
+
+static void late(void *scope) {
+  revenium_result result = 0;
+  in_destructor[0] = revenium_messages_create(REQUEST(""), REVENIUM_NTS, REVENIUM_SCOPE_THREAD, &result);
+  CHECK_HAS(revenium_result_message(result, NULL), "ending");
+  revenium_release(result);
+  in_destructor[1] = revenium_scope_push(*(revenium_scope *)scope);
+  in_destructor[2] = revenium_scope_pop(*(revenium_scope *)scope);
+}
+
+static void *ends_with_a_scope_pushed(void *scope) {
+  pthread_key_t key;
+  CHECK_CODE(revenium_scope_push(*(revenium_scope *)scope), REVENIUM_OK);
+  pthread_key_create(&key, late);
+  pthread_setspecific(key, scope);
+  return NULL;
+}
+
+static void a_thread_that_ends_has_no_scopes_any_more(void) {
+  revenium_scope scope = scope_of(REVENIUM_SCOPE_NONE, "{}", 0);
+  pthread_t thread;
+  pthread_create(&thread, NULL, ends_with_a_scope_pushed, &scope);
+  pthread_join(thread, NULL);
+  for (int i = 0; i < 3; i++) CHECK_CODE(in_destructor[i], REVENIUM_E_CLOSED);
+  revenium_release(scope);
+}
+
 int main(void) {
   CHECK_CODE(revenium_init("{\"metadata\":{\"product_name\":\"of the settings\",\"trace_id\":\"of the settings\"}}", REVENIUM_NTS,
                            NULL),
@@ -205,6 +234,7 @@ int main(void) {
   RUN(a_pushed_scope_may_be_released);
   RUN(a_call_keeps_the_scope_it_began_with);
   RUN(settings_and_environment_are_under_every_scope);
+  RUN(a_thread_that_ends_has_no_scopes_any_more);
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
 
   CHECK_CODE(revenium_init("{\"selective_metering\":true}", REVENIUM_NTS, NULL), REVENIUM_OK);

@@ -98,7 +98,9 @@ static void status(int status, int code) {
   CHECK_EQUAL(error.request_id().rfind("req_sandbox_", 0), 0u);
   CHECK_EQUAL(text_at(error.json(), "type"), "error");
   CHECK_EQUAL(text_at(error.info(), "code"), revenium::code_name(code));
-  CHECK(std::strlen(error.what()) > 10);
+  // What the provider says of the request, and not what it says of itself.
+  const bool quoted = std::string(error.what()).find(" It says: \"") != std::string::npos;
+  CHECK_EQUAL(quoted, status < 500 && code != REVENIUM_E_API);
   CHECK(!error.retry_after());
 }
 

@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import threading
 import time
 import traceback
 import urllib.request
+
+import journal
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -153,8 +154,8 @@ def expect(count, repeats=None):
         assert again <= repeats, f"{again} records were sent again"
 
 
-def databases(spool):
-    return glob.glob(os.path.join(spool, "*", "*.db"))
+def journals(spool):
+    return glob.glob(os.path.join(spool, "*", "*.journal"))
 
 
 def files(spool):
@@ -346,7 +347,7 @@ def test_no_such_host(spool):
     url = {"REVENIUM_METERING_BASE_URL": "http://no-such-host.invalid"}
     status = json.loads(run(spool, "call:3", "flush:500", "print", "exit", **url)[1])
     assert status["events"]["pending"] == 3 and status["events"]["dropped"] == 0, status["events"]
-    assert databases(spool)
+    assert journals(spool)
 
 
 def test_no_tls(spool):
@@ -407,7 +408,7 @@ def test_prefork_workers_killed(spool):
 def test_forks_in_the_midst_of_calls(spool):
     run(spool, "storm:40", "flush:60000", "exit")
     expect(400 + 40, repeats=0)
-    assert len(databases(spool)) <= 1, "each child takes over what the one before left"
+    assert len(journals(spool)) <= 1, "each child takes over what the one before left"
 
 
 def test_a_child_does_not_keep_its_parents_records(spool):
@@ -475,18 +476,7 @@ def test_directory_deleted_while_running(spool):
     client.go_on()
     assert client.line() == "again"
     def all_there():
-        copies = []
-        for path in databases(spool):
-            copy = os.path.join(tempfile.mkdtemp(), "copy.db")
-            shutil.copy(path, copy)
-            if os.path.exists(path + "-wal"):
-                shutil.copy(path + "-wal", copy + "-wal")
-            try:
-                copies.append(sqlite3.connect(copy).execute("SELECT count(*) FROM records").fetchone()[0])
-            except sqlite3.Error:
-                pass
-            shutil.rmtree(os.path.dirname(copy))
-        return sum(copies) == 20
+        return sum(len(journal.read(path)) for path in journals(spool)) == 20
     until(all_there, "the records of before are not there again")
     client.kill()
     unplan()
@@ -516,68 +506,79 @@ def test_full_disk(spool):
     expect(311)
 
 
-def damaged(damage):
-    def test(spool):
-        plan({"status": 503})
-        run(spool, "call:10", "kill")
-        unplan()
-        for path in databases(spool):
-            damage(path)
-        client = Client(spool, "call:3", "flush:60000", "exit")
-        client.end()
-        left = [name for name in files(spool) if ".broken" in name]
-        assert len(records()) in (3, 13), len(records())
-        if len(records()) == 3:
-            assert left and "cannot be read" in client.errors, (files(spool), client.errors)
-    return test
-
-
-def overwrite(path):
-    with open(path, "r+b") as file:
-        file.write(b"\xff" * 4096)
-    os.remove(path + "-wal")
-
-
-def torn(path):
-    with open(path + "-wal", "r+b") as file:
-        file.truncate(os.path.getsize(path + "-wal") - 1000)
-
-
-def other_schema(path):
-    os.remove(path + "-wal")
-    os.remove(path)
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE records (other TEXT)")
-        database.execute("PRAGMA user_version = 1")
-
-
-test_overwritten_file = damaged(overwrite)
-test_file_of_another_kind = damaged(other_schema)
-
-
-def test_torn_log(spool):
+def damage(spool, how):
+    """Ten records of a killed process, damaged; what the next process says."""
     plan({"status": 503})
     run(spool, "call:10", "kill")
     unplan()
-    for path in databases(spool):
-        torn(path)
-    next_run(spool)
-    expect(9)
+    [path] = journals(spool)
+    with open(path, "r+b") as file:
+        how(file, os.path.getsize(path))
+    client = Client(spool, "call:3", "flush:60000", "print", "exit")
+    said = client.end()
+    assert said[0] == "flush 0", said
+    return path, json.loads(said[1]), client.errors
 
 
-def change(spool, *statements):
-    for path in databases(spool):
-        database = sqlite3.connect(path, isolation_level=None)
-        for statement in statements:
-            database.execute(statement)
-        database.close()
+def test_overwritten_beginning(spool):
+    _, status, errors = damage(spool, lambda file, size: file.write(b"\xff" * 2000))
+    lost = 13 - len(records())
+    assert 1 <= lost <= 6, lost
+    assert 1 <= status["events"]["dropped_by"]["corrupt"] <= lost, status["events"]
+    assert "damaged and lost" in errors, errors
+    no_trace(spool)
+
+
+def test_torn_end(spool):
+    _, status, _ = damage(spool, lambda file, size: file.truncate(size - 100))
+    expect(12, repeats=0)
+    assert status["events"]["dropped_by"]["corrupt"] == 1, status["events"]
+
+
+def test_file_of_another_kind(spool):
+    def replace(file, size):
+        file.truncate(0)
+        file.write(b"this is somebody else's file, whatever its name is")
+
+    path, status, errors = damage(spool, replace)
+    expect(3, repeats=0)
+    assert os.path.basename(path) in errors and "left alone" in errors, errors
+    assert os.path.exists(path) and status["spool"]["usable"], status["spool"]
+
+
+def test_foreign_entries_disturb_nothing(spool):
+    plan({"status": 503})
+    run(spool, "call:3", "kill")
+    unplan()
+    [path] = journals(spool)
+    folder = os.path.dirname(path)
+    os.mkdir(os.path.join(folder, "0.journal"))
+    os.symlink("/etc/passwd", os.path.join(folder, "1.journal"))
+    os.symlink("/nowhere", os.path.join(folder, "2.journal"))
+    os.mkfifo(os.path.join(folder, "3.journal"))
+    if os.getuid() == 0:
+        for name, owner in (("4", 12345), ("5", 0)):
+            with open(os.path.join(folder, f"{name}.journal"), "wb") as file:
+                file.write(b"x" * 100)
+            os.chown(file.name, owner, owner)
+            os.chmod(file.name, 0)
+    client = Client(spool, "call:3", "flush:60000", "print", "exit")
+    said = client.end()
+    assert json.loads(said[1])["spool"]["usable"], said
+    expect(6, repeats=0)
+    assert not os.path.exists(path)
+
+
+def change(spool, how):
+    for path in journals(spool):
+        journal.write(path, [new for record in journal.read(path) for new in how(record)])
 
 
 def test_clock_jumps(spool):
-    for created in ("0", str(4102444800000)):
+    for created in (0, 4102444800000):
         plan({"status": 503})
         run(spool, "call:5", "kill")
-        change(spool, f"UPDATE records SET created = {created}")
+        change(spool, lambda record: [record._replace(created_ms=created)])
         unplan()
         next_run(spool)
     expect(10)
@@ -586,7 +587,7 @@ def test_clock_jumps(spool):
 def test_numbers_from_the_future(spool):
     plan({"status": 503})
     run(spool, "call:5", "kill")
-    change(spool, "UPDATE records SET id = id + 4000000000000000")
+    change(spool, lambda record: [record._replace(sequence=record.sequence + 4_000_000_000_000_000)])
     unplan()
     run(spool, "call:5", "flush:60000", "exit")
     expect(10)
@@ -595,18 +596,21 @@ def test_numbers_from_the_future(spool):
 def test_too_old_in_an_outage(spool):
     plan({"status": 503})
     run(spool, "call:5", "kill")
-    change(spool, "UPDATE records SET created = 1")
+    change(spool, lambda record: [record._replace(created_ms=1)])
     said = run(spool, "call:1", "flush:10000", "print", "exit", REVENIUM_SPOOL_MAX_AGE_S="3600")
     events = json.loads(said[1])["events"]
     assert events["dropped_by"]["expired"] == 5 and events["pending"] == 1, events
 
 
 def multiply(spool, times):
-    """Make each record in the spool a thousand and so on, with names of their own."""
-    change(spool, f"""
-        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})
-        INSERT INTO records SELECT id - 1000000000 - i, created, key || '-' || i, transaction_id || '-' || i,
-            CAST(replace(CAST(body AS TEXT), transaction_id, transaction_id || '-' || i) AS BLOB) FROM records, n""")
+    """Make each record a thousand and so on, with names of their own."""
+    def copies(record):
+        yield record
+        for n in range(1, times + 1):
+            name = f"{record.transaction_id}-{n}"
+            body = record.body.replace(record.transaction_id.encode(), name.encode())
+            yield record._replace(sequence=record.sequence + n, key=f"{record.key}-{n}", transaction_id=name, body=body)
+    change(spool, copies)
 
 
 def test_bound_in_bytes(spool):
@@ -735,6 +739,23 @@ def test_doctor(spool):
         ({"ANTHROPIC_API_KEY": ""}, "no credential"),
     ):
         assert word in command(spool, "doctor", status=1, **environment), word
+
+
+def test_doctor_json(spool):
+    said = json.loads(command(spool, "doctor", "--json"))
+    assert said["wrong"] == 0 and {"ok", "note"} >= {finding["level"] for finding in said["findings"]}, said
+    said = json.loads(command(spool, "doctor", "--json", status=1, REVENIUM_METERING_API_KEY=""))
+    wrong = [finding["message"] for finding in said["findings"] if finding["level"] == "wrong"]
+    assert said["wrong"] == len(wrong) == 1 and "there is no key" in wrong[0], said
+
+
+def test_doctor_says_where_records_wait(spool):
+    plan({"status": 401})
+    assert "records wait in the spool" in command(spool, "doctor", status=1)
+    for nowhere in ("/proc/revenium", ""):
+        said = command(spool, "doctor", status=1, REVENIUM_SPOOL_DIR=nowhere, XDG_STATE_HOME="", HOME="")
+        assert "refuses the key; records wait in memory" in said, said
+    unplan()
 
 
 def test_command_not_understood(spool):

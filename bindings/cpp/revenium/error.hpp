@@ -54,7 +54,8 @@ class failure {
 
   /// REVENIUM_E_*.
   int code() const noexcept { return code_; }
-  /// One sentence for a person. Never holds a key or a prompt.
+  /// One sentence for a person. Never holds a key; quotes what the provider says of a refused request, as
+  /// revenium_result_message() does.
   const char* what() const noexcept { return facts().what.empty() ? code_name(code_) : facts().what.c_str(); }
   /// The HTTP status of the provider's answer, 0 if there was none. 200 for an error that came inside a stream.
   int status() const noexcept { return facts().status; }

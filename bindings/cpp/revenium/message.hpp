@@ -62,6 +62,15 @@ class call {
   void cancel() const noexcept {
     if (number_ != 0) revenium_call_cancel(number_);
   }
+  /// Reads no more of its events from the network, until resume(); those that have arrived still come. For one who reads
+  /// many calls from a queue and keeps the frames of a slow one. Returns at once; twice, or too late, is fine.
+  void pause() const noexcept {
+    if (number_ != 0) revenium_call_pause(number_);
+  }
+  /// Undoes pause().
+  void resume() const noexcept {
+    if (number_ != 0) revenium_call_resume(number_);
+  }
   /// JSON of what is known so far, from the provider's first answer on; "" when the call is gone.
   std::string info() const { return std::string(detail::read(revenium_result_info, number_)); }
 

@@ -15,6 +15,8 @@ const MIDDLEWARE_SOURCE = 'revenium-anthropic-node';
 /** Bytes read at a time, and how often in one turn of the event loop: timers and sockets have their turn in between. */
 const READ_BYTES = 256 * 1024;
 const READS_PER_TURN = 8;
+/** Characters of one call's events: while more lies unread, the library reads no more of it from the network. */
+const MAX_UNREAD = 256 * 1024;
 
 /** Run things outside any request's asynchronous context, which would else live as long as they do. */
 const outside = AsyncLocalStorage.snapshot();
@@ -28,6 +30,24 @@ class Call {
     this.tag = tag;
     this.handler = handler;
     this.handle = 0;
+    this.unread = 0;
+    this.paused = false;
+  }
+
+  /** So many characters lie there for a reader. */
+  holds(characters) {
+    this.unread += characters;
+    if (this.unread <= MAX_UNREAD || this.paused || this.handle === 0) return;
+    this.paused = true;
+    native.call_pause(this.handle);
+  }
+
+  /** The reader has taken so many. */
+  gave(characters) {
+    this.unread -= characters;
+    if (!this.paused || this.unread > MAX_UNREAD / 2) return;
+    this.paused = false;
+    if (this.handle !== 0) native.call_resume(this.handle);
   }
 
   /** Ask it to end. It still reports its result. Too late or twice is fine. */

@@ -7,6 +7,7 @@ const watched = require('./watched.cjs');
 const { ofResponse } = require('./headers.cjs');
 const { CODE, EVENT } = require('./constants.cjs');
 const { internal } = require('./errors.cjs');
+const retries = require('./retries.cjs');
 const scopes = require('./scopes.cjs').internal;
 
 const PATH = '/v1/messages';
@@ -36,11 +37,15 @@ const BODILESS = new Set([204, 205, 304]);
 /** The global fetch before a test replaced it. */
 const unmocked = globalThis.fetch;
 
+/** How often the official SDK tries again unless it is told otherwise. */
+const SDK_RETRIES = 2;
+
 /**
- * A fetch for an SDK client with this `maxRetries`. Only the attempt after which it gives up leaves a record of a
- * failure, so that one call of its user is one record. `passThrough`: everything goes to the global fetch, unmetered.
+ * A fetch for a client that tries again so often, be it the SDK or a framework. Only the attempt after which it gives up
+ * leaves a record of a failure, so that one call of its user is one record. `passThrough`: everything goes to the global
+ * fetch, unmetered.
  */
-function createFetch({ maxRetries = 2, passThrough = false } = {}) {
+function createFetch({ maxRetries, passThrough = false } = {}) {
   return (input, init) => {
     if (passThrough || isMocked()) return globalThis.fetch(input, init);
     return fetchVia(maxRetries, input, init);
@@ -85,14 +90,31 @@ async function fetchVia(maxRetries, input, init) {
   if (init?.dispatcher) {
     warn('REVENIUM_DISPATCHER', 'the option dispatcher has no effect on metered calls: set HTTPS_PROXY for a proxy');
   }
+  const told = sdkAttempt(headers);
+  const attempt = told ?? retries.attemptOf(url.href, text);
+  // A framework may give up after any attempt, unless we were told.
+  const last = attempt >= (maxRetries ?? (told === null ? 0 : SDK_RETRIES));
+  const failed = () => told === null && !signal?.aborted && retries.failed(url.href, text, attempt);
   try {
-    const ours = withChoices(text, params, headers, maxRetries);
-    return await call(url, ours, params.stream === true, retryLayer(headers, layer), signal);
+    const ours = withChoices(text, params, headers, last);
+    const response = await call(url, ours, params.stream === true, retryLayer(attempt, layer), signal);
+    if (response.status >= 400) failed();
+    return response;
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+    if (!(error instanceof Refusal)) {
+      failed();
+      throw error;
+    }
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
     return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
+}
+
+/** Which attempt the SDK says this is; null where somebody else tries again, whom the SDK knows nothing of. */
+function sdkAttempt(headers) {
+  const attempt = Number(headers.get('x-stainless-retry-count') ?? NaN);
+  // LangChain turns the SDK's retries off. In Node.js nobody else asks for leave to run in a browser.
+  return Number.isNaN(attempt) || headers.has('anthropic-dangerous-direct-browser-access') ? null : attempt;
 }
 
 /** The request for the global fetch: our members are for nobody else. Rewritten only where they are there. */
@@ -127,7 +149,7 @@ function members(text) {
 }
 
 /** The body as it came, with our members behind its own. Its values keep their text: no number passes through ours. */
-function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers, maxRetries) {
+function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers, last) {
   const passed = {};
   for (const [name, value] of headers) {
     if (!NOT_PASSED_ON.has(name)) passed[name] = value;
@@ -139,7 +161,7 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
     headers: passed,
     // The SDK retries: an attempt after which it will try again is no call of its own.
     max_retries: 0,
-    meter_retryable: Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries,
+    meter_retryable: last,
   };
   const ours = { revenium: choices };
   if (usageMetadata !== undefined) ours.usage_metadata = { ...usage_metadata, ...usageMetadata };
@@ -148,12 +170,11 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
   return `${text.slice(0, end)}${comma}${JSON.stringify(ours).slice(1)}`;
 }
 
-/** The SDK says which attempt this is. It lies under every other layer: what the user says of retries wins. */
-function retryLayer(headers, layer) {
-  const retries = Number(headers.get('x-stainless-retry-count'));
-  if (!(retries > 0)) return layer;
+/** Which attempt this is lies under every other layer: what the user says of retries wins. */
+function retryLayer(attempt, layer) {
+  if (attempt === 0) return layer;
   const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
-  return under(layer, scopes.layer(undefined, { retryNumber: retries }, false));
+  return under(layer, scopes.layer(undefined, { retryNumber: attempt }, false));
 }
 
 /** What the program's own URL says but for the path, which the library adds. */
@@ -176,7 +197,7 @@ function call(url, text, wantsStream, layer, signal) {
     const forget = () => signal?.removeEventListener('abort', abort);
     signal?.addEventListener('abort', abort, { once: true });
     const begin = () => {
-      stream = new EventBody(() => {
+      stream = new EventBody(call, () => {
         forget();
         call.cancel();
       });
@@ -217,17 +238,21 @@ class EventBody {
   #error = null;
   #wake = () => {};
   #controller;
+  #call;
 
-  /** `onCancel`: the reader wants no more. */
-  constructor(onCancel) {
+  /** Of `call`, which knows how much lies unread. `onCancel`: the reader wants no more. */
+  constructor(call, onCancel) {
+    this.#call = call;
     const encoder = new TextEncoder();
     const source = {
       start: (controller) => (this.#controller = controller),
       pull: async (controller) => {
         if (this.#waiting === '' && !this.#ended) await new Promise((resolve) => (this.#wake = resolve));
         if (this.#waiting !== '') {
-          controller.enqueue(encoder.encode(this.#waiting));
+          const text = this.#waiting;
           this.#waiting = '';
+          controller.enqueue(encoder.encode(text));
+          this.#call.gave(text.length);
         } else if (this.#error) throw this.#error;
         else if (this.#ended) controller.close();
       },
@@ -248,6 +273,7 @@ class EventBody {
   text(text) {
     if (this.#ended) return;
     this.#waiting += text;
+    this.#call.holds(text.length);
     this.#wake();
   }
 

@@ -61,10 +61,10 @@ class Messages {
     const text = request.body(params, this.#client, await this.#client.keyForCall(), options, true);
     const timeout = options.timeout ?? this.#client.timeout;
     const controller = new AbortController();
-    const inbox = new Inbox();
+    let call = null;
+    const inbox = new Inbox((texts) => call.gave(lengthOf(texts)));
     const whole = deferred();
     return new Promise((resolve, reject) => {
-      let call = null;
       let timer;
       const stop = (error, iterationError) => {
         clearTimeout(timer);
@@ -86,7 +86,9 @@ class Messages {
           resolve({ data: Stream.ofInbox(inbox, controller), info: head, whole: whole.promise });
         },
         events(kinds, texts) {
-          inbox.push(texts.filter((_, at) => kinds[at] !== EVENT.PING));
+          const wanted = texts.filter((_, at) => kinds[at] !== EVENT.PING);
+          call.holds(lengthOf(wanted));
+          inbox.push(wanted);
         },
         result(ended) {
           for (const forget of forgets) forget();
@@ -113,6 +115,8 @@ function begin(text, layer, forgets, handler) {
     throw error;
   }
 }
+
+const lengthOf = (texts) => texts.reduce((sum, text) => sum + text.length, 0);
 
 function failure(ended) {
   return internal.ofCall({ ...ended, info: JSON.parse(ended.info) });

@@ -24,6 +24,8 @@ const FUNCTIONS = {
 
   revenium_messages_submit: ['int32', 'void *', 'size_t', 'uint64', 'uint64', 'uint64', 'void *'],
   revenium_call_cancel: ['int32', 'uint64'],
+  revenium_call_pause: ['int32', 'uint64'],
+  revenium_call_resume: ['int32', 'uint64'],
 
   revenium_record: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
   revenium_tap_new: ['int32', 'void *', 'size_t', 'uint64', 'void *'],

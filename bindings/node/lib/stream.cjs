@@ -9,6 +9,12 @@ class Inbox {
   #ended = false;
   #error = null;
   #wake = null;
+  #taken;
+
+  /** `taken(item)`: called when the reader takes it. */
+  constructor(taken = () => {}) {
+    this.#taken = taken;
+  }
 
   push(item) {
     if (this.#ended) return;
@@ -28,7 +34,10 @@ class Inbox {
     for (;;) {
       const items = this.#items;
       this.#items = [];
-      yield* items;
+      for (const item of items) {
+        this.#taken(item);
+        yield item;
+      }
       if (this.#items.length > 0) continue;
       if (this.#error) throw this.#error;
       if (this.#ended) return;

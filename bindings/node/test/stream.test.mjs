@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { beforeEach, test } from 'node:test';
-import Anthropic, { APIConnectionError, APIError, APIUserAbortError, OverloadedError, Stream } from 'librevenium';
+import Anthropic, { APIConnectionError, APIError, APIUserAbortError, OverloadedError, Stream, createFetch, status } from 'librevenium';
 import { fresh, params, place, plan, records, requests, reset, run, slow, stats } from './tools.mjs';
 
 const require = createRequire(import.meta.url);
@@ -296,4 +296,33 @@ test('a slow reader gets everything', async () => {
     length += event.delta?.text?.length ?? 0;
   }
   assert.equal(length, 2_000_000);
+});
+
+/** Far more than sockets hold. */
+const huge = { deltas: 800, delta_bytes: 20000 };
+
+test('a stream that nobody reads is not read from the network, and holds up no other call', async () => {
+  const { baseURL, path } = place();
+  await plan(path, [huge]);
+  const own = client.withOptions({ baseURL });
+  const stream = await own.messages.create(streamed());
+  const response = await createFetch()(`${baseURL}/v1/messages`, {
+    method: 'POST',
+    headers: { 'x-api-key': 'sk-ant-sandbox' },
+    body: JSON.stringify(streamed()),
+  });
+  await client.messages.create(params());
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  assert.equal((await stats()).streams_open, 2);
+  let deltas = 0;
+  for await (const event of stream) {
+    if (event.type === 'content_block_delta' && ++deltas % 100 === 0) await client.messages.create(params('in the loop'));
+  }
+  assert.equal(deltas, huge.deltas);
+  assert.equal((await response.text()).match(/content_block_delta"/g).length, huge.deltas);
+
+  // One that is left while it stands still ends all the same.
+  const left = await own.messages.create(streamed());
+  for await (const _ of left) break;
+  while (status().callsInFlight > 0) await new Promise((resolve) => setTimeout(resolve, 1));
 });

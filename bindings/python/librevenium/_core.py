@@ -25,6 +25,8 @@ READ_BYTES = 64 * 1024
 READS_PER_TURN = 16
 # Idle queues that are kept for the next call.
 POOLED = 64
+# Of one call's events; while more lies here unread, the library reads no more of it from the network.
+MAX_UNREAD = 256 * 1024
 # Where there is no wake descriptor, a wait in C is cut into pieces, between which signals are handled.
 BLIND_WAIT_MS = 100
 
@@ -55,7 +57,7 @@ class Ended:
 class Call:
     """A call under way: what has arrived and was not taken. `head` and `ended` are None until they come."""
 
-    __slots__ = ("queue", "tag", "handle", "head", "events", "ended", "waiter", "__weakref__")
+    __slots__ = ("queue", "tag", "handle", "head", "events", "unread", "paused", "ended", "waiter", "__weakref__")
 
     def __init__(self, queue, tag, handle):
         self.queue = queue
@@ -63,6 +65,8 @@ class Call:
         self.handle = handle
         self.head = None
         self.events = collections.deque()
+        self.unread = 0
+        self.paused = False
         self.ended = None
         self.waiter = None
 
@@ -71,9 +75,22 @@ class Call:
         if self.ended is None:
             native.call_cancel(self.handle)
 
+    def take(self):
+        """The oldest event that was not taken, as its number and its JSON."""
+        kind, body = self.events.popleft()
+        self.unread -= len(body)
+        if self.paused and self.unread <= MAX_UNREAD // 2:
+            self.paused = False
+            native.call_resume(self.handle)
+        return kind, body
+
     def frame(self, kind, code, body):
         if kind == native.FRAME_EVENT:
             self.events.append((code, body))
+            self.unread += len(body)
+            if self.unread > MAX_UNREAD and not self.paused:
+                self.paused = True
+                native.call_pause(self.handle)
         elif kind == native.FRAME_HEAD:
             self.head = body
         elif kind == native.FRAME_RESULT:

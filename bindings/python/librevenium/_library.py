@@ -81,7 +81,8 @@ def flush(timeout_ms=5000):
 
 def shutdown(timeout_ms=5000):
     """End the library for the whole process: cancel the calls under way, deliver what waits, stop the threads. Later calls
-    raise `REVENIUM_E_CLOSED` until init(). False: the time was up first; what is unsent stays in the spool."""
+    raise `REVENIUM_E_CLOSED` until init(). False: the time was up first; what is unsent stays in the spool, where there is
+    one."""
     core.shut()
     code = native.shutdown(timeout_ms)
     whole = code != native.E_TIMEOUT

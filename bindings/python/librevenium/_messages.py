@@ -70,7 +70,7 @@ class _Reader:
         """The next event, or None if more has to come first. Raises StopIteration or the call's error at the end."""
         call = self.call
         while call.events:
-            kind, body = call.events.popleft()
+            kind, body = call.take()
             if not objects.is_ping(kind):
                 return objects.parse(body)
         if self.failed is not None:

@@ -28,6 +28,8 @@ FUNCTIONS = {
     "revenium_scope_new": (c_int32, c_uint64, c_char_p, c_size_t, c_uint32, c_void_p),
     "revenium_messages_submit": (c_int32, c_char_p, c_size_t, c_uint64, c_uint64, c_uint64, c_void_p),
     "revenium_call_cancel": (c_int32, c_uint64),
+    "revenium_call_pause": (c_int32, c_uint64),
+    "revenium_call_resume": (c_int32, c_uint64),
     "revenium_record": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
     "revenium_tap_new": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
     "revenium_tap_write": (c_int32, c_uint64, c_void_p, c_size_t),

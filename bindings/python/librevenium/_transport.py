@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import sys
 import time
 import weakref
@@ -43,6 +44,8 @@ NOT_PASSED_ON = frozenset(
 NOT_HANDED_OVER = frozenset(("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"))
 # Hosts whose requests are signed over their very bytes, or that are not Anthropic's own service.
 FOREIGN_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".azure.com", ".googleapis.com")
+# A plain client that is aimed at AWS's Bedrock cannot sign, and there is no Messages API: the library asks Bedrock for it.
+BEDROCK_HOST = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws)$")
 # Options of a client that are about its connections rather than its requests.
 CONNECTION_OPTIONS = ("verify", "cert", "http1", "http2", "proxy", "proxies", "mounts", "limits", "transport", "trust_env")
 
@@ -119,7 +122,7 @@ def is_messages(request):
     return (
         request.method == "POST"
         and request.url.path.endswith(PATH)
-        and not host.endswith(FOREIGN_HOSTS)
+        and (not host.endswith(FOREIGN_HOSTS) or BEDROCK_HOST.match(host) is not None)
         and not request.headers.get("authorization", "").startswith("AWS4-")
         and not request.extensions.get(EXTENSION, {}).get("direct")
     )
@@ -131,6 +134,7 @@ class Metered:
     def __init__(self, request, max_retries):
         self.request = request
         self.members = _members(request.content)
+        self.aws = BEDROCK_HOST.match(request.url.host)
         self.streamed = bool(self.members) and self.members.get("stream") is True
         timeout = request.extensions.get("timeout") or {}
         self.seconds = timeout.get("read")
@@ -175,23 +179,26 @@ class Metered:
     def _choices(self):
         request = self.request
         url = request.url
+        # The SDK retries: an attempt after which it will try again is no call of its own.
+        choices = {"max_retries": 0, "meter_retryable": self.is_last()}
+        if not self.streamed and self.seconds is not None:
+            choices["timeout_ms"] = max(1, round(self.seconds * 1000))
+        if self.aws:
+            beta = request.headers.get("anthropic-beta")
+            headers = {"anthropic-beta": beta} if beta else {}
+            return {**choices, "provider": "bedrock", "aws_region": self.aws.group(1), "headers": headers}
         headers = {name: value for name, value in request.headers.items() if name not in NOT_PASSED_ON}
         if "x-api-key" not in headers and "authorization" not in headers:
             # This process's own credential must not go to wherever another client sends its request.
             headers["x-api-key"] = ""
         query = f"?{url.query.decode()}" if url.query else ""
-        choices = {
+        return {
+            **choices,
             # The URL says who is asked, whatever the environment prefers.
             "provider": "anthropic",
             "base_url": f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().partition('?')[0][: -len(PATH)]}{query}",
             "headers": headers,
-            # The SDK retries: an attempt after which it will try again is no call of its own.
-            "max_retries": 0,
-            "meter_retryable": self.is_last(),
         }
-        if not self.streamed and self.seconds is not None:
-            choices["timeout_ms"] = max(1, round(self.seconds * 1000))
-        return choices
 
     def deadline(self):
         return None if self.seconds is None or not self.streamed else time.monotonic() + self.seconds
@@ -231,11 +238,15 @@ def _headers(info):
     return [(name.encode(), value.encode()) for name, value in headers if name.lower() not in NOT_HANDED_OVER]
 
 
+def _as(content_type, headers):
+    return [*((name, value) for name, value in headers if name.lower() != b"content-type"), (b"content-type", content_type)]
+
+
 def events_bytes(call):
     """The events that have come, as the lines they came in."""
     parts = []
     while call.events:
-        kind, body = call.events.popleft()
+        kind, body = call.take()
         name = native.EVENT_NAMES[kind] if 0 < kind < len(native.EVENT_NAMES) else _type_of(body)
         parts.append(event_bytes(name, body))
     return b"".join(parts)
@@ -404,7 +415,10 @@ class _Made:
 
     def streamed(self, metered, call, body):
         info = json.loads(call.head)
-        return self.module.Response(info["http_status"], headers=_headers(info), stream=body, request=metered.request)
+        headers = _headers(info)
+        if metered.aws:
+            headers = _as(b"text/event-stream", headers)
+        return self.module.Response(info["http_status"], headers=headers, stream=body, request=metered.request)
 
     def whole(self, metered, ended):
         """The response to a call that was not streamed, or failed before its first event."""
@@ -413,8 +427,7 @@ class _Made:
         if ended.code == native.OK:
             if not _is_json(info):
                 # A long reply is streamed underneath.
-                headers = [(name, value) for name, value in headers if name.lower() != b"content-type"]
-                headers.append((b"content-type", b"application/json"))
+                headers = _as(b"application/json", headers)
         else:
             # Not an error of the Messages API, a proxy's page say: the library kept it inside its own.
             page = _object((_members(body) or {}).get("error")).get("body")

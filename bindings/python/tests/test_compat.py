@@ -178,6 +178,33 @@ assert client.messages.create(**P, usage_metadata={"agent": "a"}).content[0].tex
     assert records == [] and "AnthropicFoundry" in err
 
 
+def test_a_plain_client_that_is_aimed_at_bedrock_is_answered_by_it(sandbox):
+    records, err = program(
+        sandbox,
+        """
+P["model"] = "claude-sonnet-5-5"
+url = "https://bedrock-runtime.eu-central-1.amazonaws.com"
+client, asynchronous = (kind(api_key="sk-ant-x", base_url=url) for kind in (anthropic.Anthropic, anthropic.AsyncAnthropic))
+def more(**own): return {**P, **own, "usage_metadata": {"agent": "a"}}
+assert client.messages.create(**more()).content[0].text == "You said: x"
+with client.messages.stream(**more()) as stream: assert stream.get_final_text() == "You said: x"
+async def main():
+    async with asynchronous.messages.stream(**more()) as stream: assert await stream.get_final_text() == "You said: x"
+    assert (await asynchronous.beta.messages.create(**more(betas=["b-1"]))).content[0].text == "You said: x"
+asyncio.run(main())
+try: client.messages.create(**more(max_tokens=-1))
+except anthropic.BadRequestError as error: assert error.status_code == 400
+else: raise SystemExit(1)
+""",
+        env={"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"},
+    )
+    seen = {(record["provider"], record["model"], record["region"], record["agent"]) for record in records}
+    assert seen == {("AWS", "anthropic.claude-sonnet-5-5", "eu-central-1", "a")} and len(records) == 5
+    assert err == ""
+    for request in sandbox.requests():
+        assert request["path"].startswith("/model/") and "sk-ant-x" not in str(request["headers"]), request
+
+
 def test_without_a_key_calls_work(sandbox):
     status, out, err = run(
         BEGIN

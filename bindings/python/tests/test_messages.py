@@ -2,13 +2,15 @@
 
 import asyncio
 import gc
+import json
 import os
 import signal
 import threading
+import time
 
 import librevenium
 import pytest
-from conftest import params
+from conftest import control, params
 
 
 def test_create(sandbox):
@@ -259,3 +261,47 @@ def test_status(sandbox):
     assert librevenium.status_json()["settings"]["middleware_source"] == "revenium-anthropic-python"
     assert "sk-ant-sandbox" not in str(librevenium.status_json())
     assert asyncio.run(librevenium.aflush(20000)) is True
+
+
+def test_a_stream_that_nobody_reads_is_not_read_from_the_network(sandbox):
+    # Far more than sockets hold.
+    huge = {"deltas": 800, "delta_bytes": 20000}
+
+    def open_streams():
+        return json.loads(control("stats"))["streams_open"]
+
+    def left_open():
+        return librevenium.status().calls_in_flight
+
+    base_url = sandbox.place(huge)
+    client = librevenium.Anthropic(base_url=base_url)
+    with client.messages.create(**params(), stream=True) as stream:
+        next(stream)
+        librevenium.messages.create(**params())
+        time.sleep(1)
+        assert open_streams() == 1
+        assert sum(event.type == "content_block_delta" for event in stream) == huge["deltas"]
+
+    async def slowly():
+        own = librevenium.AsyncAnthropic(base_url=base_url)
+        other = librevenium.AsyncAnthropic()
+        stream = await own.messages.create(**params(), stream=True)
+        await stream.__aiter__().__anext__()
+        await other.messages.create(**params())
+        await asyncio.sleep(1)
+        assert open_streams() == 1
+        deltas = 0
+        async for event in stream:
+            if event.type == "content_block_delta":
+                deltas += 1
+                if deltas % 100 == 0:
+                    await other.messages.create(**params("in the loop"))
+        assert deltas == huge["deltas"]
+        # One that is left while it stands still ends all the same.
+        left = await own.messages.create(**params(), stream=True)
+        await left.__aiter__().__anext__()
+        await left.close()
+        while left_open():
+            await asyncio.sleep(0.01)
+
+    asyncio.run(slowly())

@@ -47,6 +47,25 @@ def test_every_function_of_the_header_is_declared_as_it_is_or_left_out_for_a_rea
         assert declared == header[name], name
 
 
+def test_cffi_reads_the_header_as_readme_says():
+    """README's expression, over the header as it is: every function, structure and constant is there and works."""
+    FFI = pytest.importorskip("cffi").FFI
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    (expression,) = re.findall(r"^ffi\.cdef\((.*)\)$", readme, flags=re.M)
+    declarations = eval(expression, {"re": re, "header": HEADER})
+    ffi = FFI()
+    ffi.cdef(declarations)
+    lib = ffi.dlopen(str(_native.path))
+    for name in functions():
+        assert callable(getattr(lib, name)), name
+    for name, value in re.findall(r"#define (REVENIUM_\w+) (-?\d+)\n", HEADER):
+        assert getattr(lib, name) == int(value)
+    assert ffi.string(lib.revenium_version()).decode() == librevenium.version
+    assert ffi.sizeof("revenium_state") == ctypes.sizeof(_native.State)
+    state = ffi.new("revenium_state *", {"struct_size": ffi.sizeof("revenium_state")})
+    assert lib.revenium_status(state) == lib.REVENIUM_OK and state.struct_size == ffi.sizeof("revenium_state")
+
+
 def test_constants_are_the_headers():
     defined = {name: int(value) for name, value in re.findall(r"#define REVENIUM_(\w+) (-?\d+)\n", HEADER)}
     assert defined["ABI_VERSION"] == _native.ABI

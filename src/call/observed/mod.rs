@@ -74,6 +74,10 @@ impl Observed {
         let prompts = self.body.as_ref();
         let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
+        let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
+            let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
+            self.engine.ratios.estimate(model, summary)
+        });
         let records = meter::records(&meter::Call {
             service,
             request: &self.facts,
@@ -92,6 +96,8 @@ impl Observed {
             prompts: prompts.as_ref(),
             capture: self.metering.capture,
             key: self.metering.key.as_ref(),
+            estimated_output,
+            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
             recent_ids: &self.engine.recent_ids,
             middleware_source: &self.engine.settings.middleware_source,
         });

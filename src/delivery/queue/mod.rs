@@ -1,10 +1,10 @@
 //! The records that are waiting or under way, and whose turn it is.
 //!
-//! This is the one place that knows where records are kept: in memory, saved in the spool besides or not, or in the
-//! spool only (`backlog`). The rest of the room uses `push`, `take`, `settle` and the flush calls; every record pushed
+//! This is the one place that knows where records are kept: in memory, saved in the journal besides or not, or in the
+//! journal only (`backlog`). The rest of the room uses `push`, `take`, `settle` and the flush calls; every record pushed
 //! is settled exactly once, here, together with its counter.
 
-mod spooled;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -16,17 +16,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::Outgoing;
 use super::backlog::Backlog;
 use super::counts::{Counters, Reason};
-use super::spool::{Row, Survey};
+use super::record::{Fate, Outgoing, Row, Seq, Survey};
 
-pub(super) use self::spooled::Oldest;
+pub(super) use self::saved::Oldest;
 
-/// Numbers records in the order they came. A process begins with the microseconds since 1970, so that its numbers lie
-/// above those of the processes before it.
-pub type Seq = u64;
-
+/// The first number of a process. What it adopts is older and gets numbers below.
+const BASE: Seq = 1 << 40;
 /// With more records ready than this, those just made go before the others, and those at a bounded rate.
 const CROWD: usize = 256;
 const JUST_MADE: Duration = Duration::from_secs(1);
@@ -38,6 +35,8 @@ const CATCH_UP: Duration = Duration::from_millis(10);
 pub(super) struct Limits {
     pub records: usize,
     pub bytes: usize,
+    /// How long a record waits for others to leave with it.
+    pub linger: Duration,
 }
 
 /// One record to send now.
@@ -95,8 +94,6 @@ pub(super) struct Queue {
     /// The number of the next record, and the smallest given out.
     next: AtomicU64,
     floor: AtomicU64,
-    /// The number that this process began with.
-    base: Seq,
     inner: Mutex<Inner>,
     settled: Condvar,
 }
@@ -109,14 +106,16 @@ struct Inner {
     waiting: BTreeSet<(Instant, Seq)>,
     bytes: usize,
     backlog: Backlog,
-    /// Under way from the spool into memory.
+    /// Under way from the journal into memory.
     loading: Option<RangeInclusive<Seq>>,
-    /// Settled, but still in the spool.
-    leaving: Vec<Seq>,
-    /// What the entries that are saved take in the spool.
+    /// Settled, which the journal does not know yet.
+    leaving: Vec<(Seq, Fate)>,
+    /// What the entries that are saved take in the journal.
     saved_bytes: u64,
-    /// Nobody has looked yet what lies in the spool.
+    /// Nobody has looked yet what lies in the journal.
     unexplored: bool,
+    /// Until then records gather, to leave together. Kept while any are ready.
+    gather_until: Option<Instant>,
     /// When a record out of a crowd may be taken next.
     pace: Option<Instant>,
     /// Whether the last one out of a crowd was just made.
@@ -149,21 +148,14 @@ enum Phase {
 
 impl Queue {
     pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
-        let base = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1 << 40, |age| age.as_micros() as u64);
         Queue {
             limits,
             counters,
-            next: AtomicU64::new(base),
-            floor: AtomicU64::new(base),
-            base,
+            next: AtomicU64::new(BASE),
+            floor: AtomicU64::new(BASE),
             inner: Mutex::default(),
             settled: Condvar::new(),
         }
-    }
-
-    /// All numbers of records from earlier processes lie below this.
-    pub fn base(&self) -> Seq {
-        self.base
     }
 
     /// Numbers for so many new records; the first of them.
@@ -176,7 +168,7 @@ impl Queue {
         self.floor.fetch_sub(records as u64, Relaxed) - records as u64
     }
 
-    /// Take records over. Beyond the limits, those that are saved stay in the spool only, and of the others the
+    /// Take records over. Beyond the limits, those that are saved stay in the journal only, and of the others the
     /// oldest go, except those under way.
     pub fn push(&self, rows: Vec<Row>, saved: bool, now: Instant) -> Pushed {
         let mut pushed = Pushed::default();
@@ -194,7 +186,7 @@ impl Queue {
                 inner.entries.len() >= self.limits.records || inner.bytes + row.record.size() > self.limits.bytes;
             if saved && (full || closed) {
                 inner.backlog.add(row.seq..=row.seq);
-                inner.backlog.count(Survey { records: 1, bytes: row.bytes(), oldest_ms: Some(row.created_ms) });
+                inner.backlog.count(Survey::of(&row));
                 continue;
             }
             if row.record.size() > self.limits.bytes {
@@ -209,25 +201,39 @@ impl Queue {
                     pushed.evicted += 1;
                 } else {
                     inner.backlog.add(seq..=seq);
-                    inner.backlog.count(Survey {
-                        records: 1,
-                        bytes: entry.row_bytes(),
-                        oldest_ms: Some(entry.created_ms),
-                    });
+                    inner.backlog.count(entry.survey());
                 }
                 gone.push(entry);
             }
         }
         self.counters.dropped(Reason::QueueFull, pushed.evicted);
-        pushed.wake = !inner.ready.is_empty() && std::mem::take(&mut inner.hungry);
+        pushed.wake = !inner.ready.is_empty() && !self.gather(&mut inner, now) && std::mem::take(&mut inner.hungry);
         self.publish(&inner);
         pushed
+    }
+
+    /// Whether what is ready gathers already, and the sender knows until when.
+    fn gather(&self, inner: &mut Inner, now: Instant) -> bool {
+        match inner.gather_until {
+            Some(until) => now < until && inner.flushes.is_empty(),
+            None => {
+                inner.gather_until = Some(now + self.limits.linger);
+                false
+            }
+        }
     }
 
     /// The next record that is due: the oldest, but in a crowd what was just made need not wait for all the others.
     /// A promise to settle it.
     pub fn take(&self, now: Instant) -> Take {
         let mut inner = self.inner.lock();
+        if let Some(until) = inner.gather_until
+            && now < until
+            && inner.flushes.is_empty()
+        {
+            inner.hungry = true;
+            return Take::At(until);
+        }
         inner.promote(now);
         match inner.whose_turn(now) {
             Ok(Some(seq)) => return self.begin(&mut inner, seq),
@@ -238,6 +244,7 @@ impl Queue {
             }
         }
         inner.hungry = true;
+        inner.gather_until = None;
         inner.waiting.first().map_or(Take::Nothing, |&(due, _)| Take::At(due))
     }
 
@@ -271,7 +278,8 @@ impl Queue {
                 }
                 return true;
             }
-            Settle::Delivered | Settle::Dropped(_) => removed = inner.finish(seq),
+            Settle::Delivered => removed = inner.finish(seq, Fate::Delivered),
+            Settle::Dropped(_) => removed = inner.finish(seq, Fate::GivenUp),
         }
         if removed.is_none() {
             return false;
@@ -300,7 +308,7 @@ impl Queue {
             if entry.phase == Phase::InFlight || !tried || now.saturating_duration_since(entry.pushed) < max_age {
                 break;
             }
-            gone.extend(inner.finish(seq));
+            gone.extend(inner.finish(seq, Fate::GivenUp));
         }
         if !gone.is_empty() {
             self.counters.dropped(Reason::Expired, gone.len());
@@ -344,7 +352,7 @@ impl Queue {
                 lost += 1;
             } else {
                 inner.backlog.add(seq..=seq);
-                inner.backlog.count(Survey { records: 1, bytes: entry.row_bytes(), oldest_ms: None });
+                inner.backlog.count(entry.survey());
             }
         }
         self.counters.dropped(Reason::Shutdown, lost);
@@ -363,7 +371,7 @@ impl Queue {
     }
 
     /// Wait until everything before `end` is settled. False: the deadline came first, or there is no sender, or all
-    /// that is left is safe in the spool and waiting is in vain.
+    /// that is left is safe in the journal and waiting is in vain.
     pub fn flush_wait(&self, end: Seq, deadline: Instant, in_vain: impl Fn() -> bool) -> bool {
         let mut inner = self.inner.lock();
         let mut late = false;
@@ -402,11 +410,11 @@ impl Queue {
 
     fn publish(&self, inner: &Inner) {
         let oldest = inner.entries.first_key_value().map(|(_, entry)| entry.pushed);
-        let in_spool = inner.backlog.size();
-        let oldest = oldest.or_else(|| in_spool.oldest_ms.map(|made| when(made, Instant::now())));
-        let bytes = inner.bytes + in_spool.bytes as usize;
-        self.counters.set_pending(inner.entries.len() + in_spool.records, bytes, oldest);
-        self.counters.set_spooled(inner.saved_bytes + in_spool.bytes);
+        let saved = inner.backlog.size();
+        let oldest = oldest.or_else(|| saved.oldest_ms.map(|made| when(made, Instant::now())));
+        let bytes = inner.bytes + saved.bytes as usize;
+        self.counters.set_pending(inner.entries.len() + saved.records, bytes, oldest);
+        self.counters.set_spooled(inner.saved_bytes + saved.bytes);
     }
 
     fn tell_flushes(&self, inner: MutexGuard<'_, Inner>) {
@@ -463,11 +471,11 @@ impl Inner {
         Some(entry)
     }
 
-    /// It is settled: it leaves the spool too.
-    fn finish(&mut self, seq: Seq) -> Option<Entry> {
+    /// It is settled, in the journal too.
+    fn finish(&mut self, seq: Seq, fate: Fate) -> Option<Entry> {
         let entry = self.remove(seq)?;
         if entry.saved {
-            self.leaving.push(seq);
+            self.leaving.push((seq, fate));
         }
         Some(entry)
     }
@@ -481,7 +489,7 @@ impl Inner {
         }
     }
 
-    /// The oldest that is not under way: one that is safe in the spool if there is one.
+    /// The oldest that is not under way: one that is safe in the journal if there is one.
     fn evict(&mut self) -> Option<(Seq, Entry)> {
         let idle = || self.entries.iter().filter(|(_, entry)| entry.phase != Phase::InFlight);
         let (&oldest, _) = match self.saved_bytes {
@@ -532,11 +540,11 @@ impl Inner {
             && self.backlog.first().is_none_or(|oldest| oldest >= end)
     }
 
-    fn is_in_spool_only(&self, seq: Seq) -> bool {
+    fn is_in_journal_only(&self, seq: Seq) -> bool {
         self.backlog.contains(seq) || self.loading.as_ref().is_some_and(|range| range.contains(&seq))
     }
 
-    /// Everything is in the spool, and everything in memory was tried.
+    /// Everything is in the journal, and everything in memory was tried.
     fn all_safe(&self) -> bool {
         !self.unexplored && self.entries.values().all(|entry| entry.saved && entry.phase != Phase::InFlight)
     }
@@ -544,7 +552,11 @@ impl Inner {
 
 impl Entry {
     fn row_bytes(&self) -> u64 {
-        Row::bytes_of(&self.record)
+        self.record.stored_bytes()
+    }
+
+    fn survey(&self) -> Survey {
+        Survey { records: 1, bytes: self.row_bytes(), oldest_ms: Some(self.created_ms) }
     }
 }
 

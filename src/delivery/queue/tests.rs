@@ -1,13 +1,18 @@
 use super::*;
-use crate::delivery::spool::Row;
+use crate::delivery::record::Endpoint;
 
 fn record(name: &str) -> Outgoing {
-    Outgoing { idempotency_key: String::new(), body: name.to_owned().into(), transaction_id: String::new() }
+    Outgoing {
+        endpoint: Endpoint::COMPLETIONS,
+        idempotency_key: String::new(),
+        body: name.to_owned().into(),
+        transaction_id: String::new(),
+    }
 }
 
 fn queue(records: usize, bytes: usize) -> (Queue, Arc<Counters>) {
     let counters = Arc::new(Counters::new());
-    (Queue::new(Limits { records, bytes }, Arc::clone(&counters)), counters)
+    (Queue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
 }
 
 fn rows(queue: &Queue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
@@ -188,15 +193,15 @@ proptest::proptest! {
 }
 
 proptest::proptest! {
-    /// With a spool beneath: whatever happens, each record is pending, delivered or dropped, and what is not saved
+    /// With a journal beneath: whatever happens, each record is pending, delivered or dropped, and what is not saved
     /// in it lies in memory.
     #[test]
-    fn no_record_gets_lost_on_its_way_through_the_spool(
+    fn no_record_gets_lost_on_its_way_through_the_journal(
         steps in proptest::collection::vec((0u8..11, 0usize..6), 1..200),
     ) {
         let (queue, counters) = queue(5, 40);
         let mut now = Instant::now();
-        let mut spool: BTreeMap<Seq, Row> = BTreeMap::new();
+        let mut journal: BTreeMap<Seq, Row> = BTreeMap::new();
         let mut flying: Vec<Work> = Vec::new();
         let mut pushed = 0;
         for (step, n) in steps {
@@ -208,7 +213,7 @@ proptest::proptest! {
                     pushed += n as u64;
                     let rows = rows(&queue, (0..n).map(|i| record(&"x".repeat(i * 9))));
                     if step == 0 {
-                        spool.extend(rows.iter().map(|row| (row.seq, row.clone())));
+                        journal.extend(rows.iter().map(|row| (row.seq, row.clone())));
                     }
                     queue.push(rows, step == 0, now);
                 }
@@ -216,7 +221,7 @@ proptest::proptest! {
                 (4, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Delivered)),
                 (5, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Wait { due, not_before: now })),
                 (6, _) => if let Some(load) = queue.begin_load() {
-                    let rows: Vec<Row> = spool.range(load.range.clone()).take(n.min(load.records)).map(|(_, row)| row.clone()).collect();
+                    let rows: Vec<Row> = journal.range(load.range.clone()).take(n.min(load.records)).map(|(_, row)| row.clone()).collect();
                     let rest = match rows.last() {
                         Some(last) if last.seq < *load.range.end() => Some(last.seq + 1..=*load.range.end()),
                         Some(_) => None,
@@ -226,22 +231,21 @@ proptest::proptest! {
                 },
                 (7, _) => {
                     let rows = queue.unsaved(n);
-                    spool.extend(rows.iter().map(|row| (row.seq, row.clone())));
+                    journal.extend(rows.iter().map(|row| (row.seq, row.clone())));
                     queue.saved(&rows);
                 }
-                (8, _) => for seq in queue.take_leaving() {
-                    assert!(spool.remove(&seq).is_some(), "only what is there can leave");
+                (8, _) => for (seq, _) in queue.take_leaving() {
+                    assert!(journal.remove(&seq).is_some(), "only what is there can leave");
                 },
                 (9, _) => match queue.give_up_oldest() {
-                    Oldest::InSpool(range) => {
-                        let gone: Vec<Row> = spool.range(range.clone()).take(n).map(|(_, row)| row.clone()).collect();
-                        gone.iter().for_each(|row| drop(spool.remove(&row.seq)));
+                    Oldest::InJournal(range) => {
+                        let gone: Vec<Row> = journal.range(range.clone()).take(n).map(|(_, row)| row.clone()).collect();
                         let rest = match gone.last() {
                             Some(last) if last.seq < *range.end() => Some(last.seq + 1..=*range.end()),
                             Some(_) => None,
                             None => Some(range),
                         };
-                        queue.given_up(gone.len(), gone.iter().map(Row::bytes).sum(), rest);
+                        queue.given_up(&gone, rest);
                     }
                     Oldest::GivenUp | Oldest::None => {}
                 },
@@ -253,13 +257,14 @@ proptest::proptest! {
             let inner = queue.inner.lock();
             // A record larger than everything that may be in memory is loaded when there is room for some.
             assert!(inner.bytes < 40 + 46 * 5 && inner.entries.len() <= 5);
-            for (&seq, row) in &spool {
+            for (&seq, row) in &journal {
                 let in_memory = inner.entries.get(&seq).is_some_and(|entry| entry.saved);
-                let leaving = inner.leaving.contains(&seq);
+                let leaving = inner.leaving.iter().any(|(leaving, _)| *leaving == seq);
                 let places = [in_memory, leaving, inner.backlog.contains(seq)];
                 assert_eq!(places.iter().filter(|place| **place).count(), 1, "{row:?}: {places:?}");
             }
-            let there: u64 = spool.values().filter(|row| !inner.leaving.contains(&row.seq)).map(Row::bytes).sum();
+            let stays = |row: &&Row| !inner.leaving.iter().any(|(leaving, _)| *leaving == row.seq);
+            let there: u64 = journal.values().filter(stays).map(Row::bytes).sum();
             assert_eq!(counts.spooled_bytes, there);
         }
     }

@@ -1,6 +1,7 @@
 //! What is alive of AWS: nothing before the first call through Bedrock, then a client for each region and endpoint.
 
 use super::connector::Connector;
+use super::process::Process;
 use crate::common::log;
 use crate::provider::credentials::aws_credentials;
 use crate::settings::{Settings, environment};
@@ -34,6 +35,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
 /// Outside EC2 nothing answers; inside, milliseconds are usual.
 const INSTANCE_LIMIT: Duration = Duration::from_secs(1);
+/// As many clients are kept: regions and endpoints may come from requests, and each client is a cache of its own.
+const MAX_CLIENTS: usize = 64;
 /// How long it is remembered that there are no credentials.
 const FAILURE_HOLDS: Duration = Duration::from_secs(5);
 
@@ -96,7 +99,36 @@ impl TimeSource for Clock {
 pub struct Aws {
     pub clock: Clock,
     profile_region: OnceCell<Option<Region>>,
-    clients: Mutex<HashMap<Target, Arc<OnceCell<Regional>>>>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
+    known: HashMap<Target, Known>,
+    /// Times that one was asked for.
+    asked: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    client: Arc<OnceCell<Regional>>,
+    last_asked: u64,
+}
+
+impl Clients {
+    /// The client for `target`. For a new one that goes which nobody asked for the longest.
+    fn entry(&mut self, target: &Target) -> &mut Arc<OnceCell<Regional>> {
+        self.asked += 1;
+        if self.known.len() >= MAX_CLIENTS && !self.known.contains_key(target) {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.last_asked);
+            if let Some(oldest) = oldest.map(|(target, _)| target.clone()) {
+                self.known.remove(&oldest);
+            }
+        }
+        let known = self.known.entry(target.clone()).or_default();
+        known.last_asked = self.asked;
+        &mut known.client
+    }
 }
 
 impl Aws {
@@ -110,7 +142,7 @@ impl Aws {
     ) -> Arc<OnceCell<Regional>> {
         let cell = {
             let mut clients = self.clients.lock();
-            let cell = clients.entry(target.clone()).or_default();
+            let cell = clients.entry(target);
             let failed = cell.get().and_then(|regional| *regional.failed.lock());
             if failed.is_some_and(|(at, _)| at.elapsed() >= FAILURE_HOLDS) {
                 *cell = Arc::default();
@@ -124,8 +156,8 @@ impl Aws {
     /// AWS refused the credentials that this client holds: the next call shall load what there is by then.
     pub fn forget(&self, target: &Target, client: &Arc<OnceCell<Regional>>) {
         let mut clients = self.clients.lock();
-        if clients.get(target).is_some_and(|known| Arc::ptr_eq(known, client)) {
-            clients.remove(target);
+        if clients.known.get(target).is_some_and(|known| Arc::ptr_eq(&known.client, client)) {
+            clients.known.remove(target);
         }
     }
 
@@ -140,7 +172,8 @@ impl Aws {
             .with_region(Some(region.clone()))
             .with_behavior_version(Some(BehaviorVersion::v2026_01_12()));
         let failed = Failed::default();
-        let credentials = Credentials { chain: chain(&config, target.ask_instance), failed: failed.clone() };
+        let process = Process { http: connector.clone(), region: region.clone(), limit: CREDENTIALS_LIMIT };
+        let credentials = Credentials { chain: chain(&config, process, target.ask_instance), failed: failed.clone() };
         // Retries, silences and stalls are judged where those of direct calls are.
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(connector)
@@ -165,8 +198,9 @@ impl Aws {
 }
 
 /// AWS's own order. The standard chain would ask the instance in any case.
-fn chain(config: &ProviderConfig, ask_instance: bool) -> CredentialsProviderChain {
+fn chain(config: &ProviderConfig, process: Process, ask_instance: bool) -> CredentialsProviderChain {
     let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else("Process", process)
         .or_else("Profile", ProfileFileCredentialsProvider::builder().configure(config).build())
         .or_else("WebIdentityToken", WebIdentityTokenCredentialsProvider::builder().configure(config).build())
         .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(config).build());

@@ -10,8 +10,9 @@ use serde_json::Value;
 const VERSION: &str = r#""bedrock-2023-05-31""#;
 
 /// The model that the request names, and the body for InvokeModel: without `model` and `stream`, with
-/// `anthropic_version` and with `betas` as `anthropic_beta`, where it has none of its own.
-pub fn for_bedrock(body: &[u8], betas: &[&str]) -> Result<(String, Bytes)> {
+/// `anthropic_version` and with `betas` as `anthropic_beta` and `profile` as `user_profile_id`, where it has none of its
+/// own.
+pub fn for_bedrock(body: &[u8], betas: &[&str], profile: Option<&str>) -> Result<(String, Bytes)> {
     let text = text(body)?;
     let members = members(text)?;
     let model = find(&members, "model").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
@@ -19,12 +20,16 @@ pub fn for_bedrock(body: &[u8], betas: &[&str]) -> Result<(String, Bytes)> {
         .filter(|model| !model.is_empty())
         .ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
     let betas = Value::from(betas).to_string();
-    let mut comes = Vec::with_capacity(2);
+    let profile = profile.map(|profile| Value::from(profile).to_string());
+    let mut comes = Vec::with_capacity(3);
     if find(&members, "anthropic_version").is_none() {
         comes.push(("anthropic_version", VERSION));
     }
     if betas != "[]" && find(&members, "anthropic_beta").is_none() {
         comes.push(("anthropic_beta", &betas));
+    }
+    if let Some(profile) = profile.as_deref().filter(|_| find(&members, "user_profile_id").is_none()) {
+        comes.push(("user_profile_id", profile));
     }
     let body = spliced(text, &members, |member| matches!(&*member.name, "model" | "stream"), &comes);
     Ok((model, body))
@@ -80,11 +85,25 @@ mod tests {
             ),
             (r#"{"model":"m"}"#, &[], r#"{"anthropic_version":"bedrock-2023-05-31"}"#),
         ] {
-            let (model, body) = for_bedrock(body.as_bytes(), betas).unwrap();
+            let (model, body) = for_bedrock(body.as_bytes(), betas, None).unwrap();
             assert_eq!((model.as_str(), std::str::from_utf8(&body).unwrap()), ("m", want));
         }
         for body in [r#"{"a":1}"#, r#"{"model":5}"#, r#"{"model":""}"#] {
-            assert_eq!(for_bedrock(body.as_bytes(), &[]).unwrap_err().code, Code::Config, "{body}");
+            assert_eq!(for_bedrock(body.as_bytes(), &[], None).unwrap_err().code, Code::Config, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_user_profile_goes_into_the_body() {
+        for (body, want) in [
+            (r#"{"model":"m","anthropic_version":"v"}"#, r#"{"anthropic_version":"v","user_profile_id":"up_1"}"#),
+            (
+                r#"{"model":"m","anthropic_version":"v","user_profile_id":"own"}"#,
+                r#"{"anthropic_version":"v","user_profile_id":"own"}"#,
+            ),
+        ] {
+            let (_, body) = for_bedrock(body.as_bytes(), &[], Some("up_1")).unwrap();
+            assert_eq!(std::str::from_utf8(&body).unwrap(), want);
         }
     }
 

@@ -5,15 +5,17 @@ mod body;
 mod connector;
 mod frames;
 mod model;
+mod process;
 mod reply;
 
 pub use body::{Direct, for_direct};
 pub use frames::Frames;
 pub use reply::Body;
 
-use super::{Failure, Head, Provider, Reply, choice};
+use super::{Failure, Head, Provider, Reply, choice, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
+use crate::common::patience::within;
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -30,9 +32,14 @@ use std::time::{Duration, SystemTime};
 
 const JSON: &str = "application/json";
 const BETA: &str = "anthropic-beta";
+/// Bedrock reads it in the body only, as `user_profile_id`.
+const USER_PROFILE: &str = "anthropic-user-profile-id";
+/// Whose cost a call is, in AWS's books.
+const PROJECT: HeaderName = HeaderName::from_static("x-amzn-bedrock-projectidentifier");
 
 /// Headers that a caller may give for direct calls and that must not go to AWS, or go there otherwise.
-const NOT_FOR_AWS: &[&str] = &["x-api-key", "authorization", "anthropic-version", BETA, "host", "content-type"];
+const NOT_FOR_AWS: &[&str] =
+    &["x-api-key", "authorization", "anthropic-version", BETA, USER_PROFILE, "host", "content-type"];
 
 /// Bedrock as one engine sees it: nothing of AWS until the first call.
 pub struct Bedrock {
@@ -66,6 +73,10 @@ impl Prepared {
             let betas = HeaderValue::from_str(&settings.anthropic_beta.join(","));
             headers.insert(BETA, betas.map_err(|_| bad_header("anthropic_beta"))?);
         }
+        if let Some(project) = &settings.bedrock_project_id {
+            let project = HeaderValue::from_str(project).map_err(|_| bad_header("bedrock_project_id"))?;
+            headers.insert(PROJECT, project);
+        }
         for (name, text) in &settings.anthropic_custom_headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad_header("anthropic_custom_headers"))?;
             let value = HeaderValue::from_str(text.expose()).map_err(|_| bad_header("anthropic_custom_headers"))?;
@@ -74,10 +85,11 @@ impl Prepared {
         request.choices.apply_headers(&mut headers);
         let betas = headers.get(BETA).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
+        let profile = headers.get(USER_PROFILE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         for name in NOT_FOR_AWS {
             headers.remove(*name);
         }
-        let (model, body) = body::for_bedrock(&request.body, &betas)?;
+        let (model, body) = body::for_bedrock(&request.body, &betas, profile.as_deref())?;
         let model = model::id(&model, settings);
         if !model::is_valid(&model) {
             return Err(Error::new(Code::Config, "The request's model is no Bedrock model id."));
@@ -146,15 +158,15 @@ impl Prepared {
                     .map_err(|fault| reply::failed(&fault, head.get().cloned()))
             }
         };
-        let body = match tokio::time::timeout(silence, answered).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(failure)) => {
+        let body = match within(silence, answered).await {
+            Some(Ok(body)) => body,
+            Some(Err(failure)) => {
                 if failure.error.code == Code::Authentication {
                     self.bedrock.aws.forget(&self.target, &cell);
                 }
                 return Err(failure);
             }
-            Err(_) => {
+            None => {
                 let error = Error::new(Code::Timeout, format!("AWS Bedrock sent nothing for {} s.", silence.as_secs()));
                 let head = head.get().cloned();
                 // Once it answers, the tokens are used.
@@ -181,7 +193,15 @@ fn bad_header(setting: &str) -> Error {
 /// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
 fn target(settings: &Settings, request: &Request, model: &str, outright: bool, env: Environment<'_>) -> Result<Target> {
     let named = |name: &str| env(name).filter(|url| !url.trim().is_empty());
-    let endpoint = named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or_else(|| named("AWS_ENDPOINT_URL"));
+    let names = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
+    let endpoint = names.into_iter().find_map(|name| Some((name, named(name)?)));
+    if let Some((name, url)) = &endpoint
+        && endpoint_of(url).is_none()
+    {
+        // AWS's own tools would pass over it and ask AWS itself.
+        return Err(Error::new(Code::Config, format!("{name} must be an http or https URL.")));
+    }
+    let endpoint = endpoint.map(|(_, url)| url);
     let base = match &request.choices.base_url {
         Some(base) => Some((base, true)),
         None if choice::is_aws(&settings.anthropic_base_url) => {
@@ -191,11 +211,10 @@ fn target(settings: &Settings, request: &Request, model: &str, outright: bool, e
     };
     let base = match base {
         None => None,
-        Some((base, used)) => {
-            let url = Url::parse(base.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let url = url.filter(|url| url.has_host());
-            Some((url.ok_or_else(|| Error::new(Code::Config, "The base URL must be an http or https URL."))?, used))
-        }
+        Some((base, used)) => Some((
+            endpoint_of(base).ok_or_else(|| Error::new(Code::Config, "The base URL must be an http or https URL."))?,
+            used,
+        )),
     };
     let of_base = base.as_ref().and_then(|(url, _)| region_of(url.host_str()?));
     // What is signed must name the region of the host that is asked, and that of the model's own.
@@ -208,6 +227,10 @@ fn target(settings: &Settings, request: &Request, model: &str, outright: bool, e
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
         ask_instance: outright,
     })
+}
+
+fn endpoint_of(text: &str) -> Option<Url> {
+    Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// `eu-west-1` of `bedrock-runtime.eu-west-1.amazonaws.com` and its kin.
@@ -261,7 +284,7 @@ impl Intercept for Wire {
                 headers.append(name, value);
             }
         }
-        let request_id = headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let request_id = request_id(&headers, "x-amzn-requestid");
         let status = response.status().as_u16();
         let _ = self.head.set(Arc::new(Head { provider: Provider::Bedrock, status, headers, request_id }));
         Ok(())

@@ -81,8 +81,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::options::Options;
@@ -117,8 +118,7 @@ fn run(options: Options) -> std::io::Result<()> {
     }
     let runtime = runtime.enable_all().build()?;
     let printed = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let told = told_to_end()?;
         let listener = server::listen(options.address)?;
         announce(&listener, options.port_file.as_deref())?;
         let (printer, printed) = Printer::new();
@@ -126,8 +126,7 @@ fn run(options: Options) -> std::io::Result<()> {
         let sandbox = Arc::new(Sandbox::new(options.keep_requests, options.fail, printer));
         tokio::select! {
             () = server::serve(listener, sandbox) => {},
-            _ = terminate.recv() => {},
-            _ = interrupt.recv() => {},
+            _ = told => {},
             () = stdin_closed(options.until_stdin_closes) => {},
             () = after(options.seconds) => {},
         }
@@ -151,6 +150,18 @@ fn announce(listener: &TcpListener, port_file: Option<&Path>) -> std::io::Result
     temporary.push(format!(".{}", std::process::id()));
     std::fs::write(&temporary, format!("{}\n", address.port()))?;
     std::fs::rename(&temporary, path)
+}
+
+/// Ends with the first signal. Not tokio's: what this crate asks of tokio, the library built beside it has too, and
+/// tokio's watch for signals reads in a forked child what the parent had open.
+fn told_to_end() -> std::io::Result<oneshot::Receiver<()>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (told, wait) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        signals.forever().next();
+        drop(told);
+    });
+    Ok(wait)
 }
 
 async fn stdin_closed(asked: bool) {

@@ -1,6 +1,5 @@
 //! `revenium doctor`: everything that is needed for a metered call, tried one after the other.
 
-use std::fs;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
@@ -8,39 +7,50 @@ use revenium::client::status::Provider;
 use revenium::common::http;
 use revenium::common::log::redact;
 use revenium::delivery::completions_url;
-use revenium::delivery::spool::Place;
+use revenium::delivery::journal::probe;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
 use revenium::settings::{AuthHeader, Credential, Settings, environment};
+use serde_json::{Value, json};
 
-use crate::spool::{age, broken, directory, in_words, looks, place};
+use crate::spool::{directory, folder, in_words, looks, others};
 
 /// Records that wait longer than this have a reason to.
 const LONG: Duration = Duration::from_secs(600);
 
-/// What was found, said at once.
-#[derive(Default)]
+/// What was found: said at once, or kept for one JSON document.
 struct Findings {
     wrong: usize,
+    /// Where records wait until Revenium takes them.
+    waiting_room: &'static str,
+    json: Option<Vec<Value>>,
 }
 
 impl Findings {
-    fn good(&self, what: &str) {
-        println!("ok    {what}");
+    fn good(&mut self, what: &str) {
+        self.tell("ok", what);
     }
 
-    fn note(&self, what: &str) {
-        println!("note  {what}");
+    fn note(&mut self, what: &str) {
+        self.tell("note", what);
     }
 
     fn wrong(&mut self, what: &str) {
         self.wrong += 1;
-        println!("WRONG {what}");
+        self.tell("WRONG", what);
+    }
+
+    fn tell(&mut self, level: &str, what: &str) {
+        match &mut self.json {
+            Some(all) => all.push(json!({"level": level.to_lowercase(), "message": what})),
+            None => println!("{level:<5} {what}"),
+        }
     }
 }
 
-pub fn doctor(timeout: Duration) -> Result<(), String> {
-    let mut findings = Findings::default();
+/// `as_json`: `{"wrong": 1, "findings": [{"level": "ok" | "note" | "wrong", "message"}]}`, at the end.
+pub fn doctor(timeout: Duration, as_json: bool) -> Result<(), String> {
+    let mut findings = Findings { wrong: 0, waiting_room: "in the spool", json: as_json.then(Vec::new) };
     match Settings::load(None, &environment) {
         Err(error) => findings.wrong(&format!("configuration: {}", error.message)),
         Ok((settings, warnings)) => {
@@ -54,8 +64,13 @@ pub fn doctor(timeout: Duration) -> Result<(), String> {
             network(&settings, timeout, &mut findings);
         }
     }
+    if let Some(all) = &findings.json {
+        println!("{}", json!({"wrong": findings.wrong, "findings": all}));
+    }
     match findings.wrong {
         0 => Ok(()),
+        // It has been said.
+        _ if as_json => Err(String::new()),
         1 => Err("one thing is wrong".into()),
         several => Err(format!("{several} things are wrong")),
     }
@@ -65,43 +80,54 @@ fn spool(settings: &Settings, findings: &mut Findings) {
     let directory = match directory(settings) {
         Ok(directory) => directory,
         Err(why) => {
+            findings.waiting_room = "in memory";
             return findings.note(&format!("spool: {why}; a process that is killed loses what it has not sent"));
         }
     };
     let shown = directory.display();
-    // In a place of its own, so that nothing is in anybody's way.
-    let trial = Place::new(&directory, "doctor");
-    match trial.create() {
-        Ok(claim) => {
-            claim.remove();
-            findings.good(&format!("spool: {shown} can be written"));
+    match probe(&directory) {
+        Ok(()) => findings.good(&format!("spool: {shown} can be written")),
+        Err(error) => {
+            findings.waiting_room = "in memory";
+            findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only"));
         }
-        Err(error) => findings.wrong(&format!("spool: {shown} cannot be used: {error}; records are in memory only")),
     }
-    let _ = fs::remove_dir(trial.directory());
-    let Ok(place) = place(settings) else { return };
-    let looks = looks(&place).unwrap_or_default();
-    let records: usize = looks.iter().map(|look| look.rows.len()).sum();
-    let oldest = looks.iter().flat_map(|look| &look.rows).map(|row| age(row.created_ms)).max().unwrap_or_default();
-    let waiting = format!("spool: {records} records wait, the oldest since {}", in_words(oldest));
-    match records {
-        0 => findings.good("spool: nothing waits"),
-        _ if oldest < LONG => findings.note(&waiting),
-        _ => findings.wrong(&format!("{waiting}; `revenium spool send` says why")),
+    let Ok(folder) = folder(settings) else { return };
+    match looks(&folder) {
+        Err(why) => findings.wrong(&why),
+        Ok(looks) => {
+            let (records, oldest) = (looks.records(), looks.oldest().unwrap_or_default());
+            let waiting = format!("spool: {records} records wait, the oldest since {}", in_words(oldest));
+            match records {
+                0 if looks.unreadable.is_empty() => findings.good("spool: nothing waits"),
+                0 => {}
+                _ if oldest < LONG => findings.note(&waiting),
+                _ => findings.wrong(&format!("{waiting}; `revenium spool send` says why")),
+            }
+            if looks.damaged() > 0 {
+                findings.wrong(&format!("spool: {} records are damaged and lost", looks.damaged()));
+            }
+            for why in looks.unreadable {
+                findings.wrong(&format!("spool: {why}"));
+            }
+        }
     }
-    match broken(&place) {
-        0 => {}
-        broken => findings.wrong(&format!(
-            "spool: {broken} files in {} could not be read and were set aside; delete them when they are of no use",
-            place.directory().display()
-        )),
+    match others(settings, Some(folder.fingerprint())) {
+        Err(why) => findings.wrong(&why),
+        Ok(others) => {
+            for (name, records) in others {
+                findings.note(&format!(
+                    "spool: {records} records of another key or address wait: revenium spool send --from {name}"
+                ));
+            }
+        }
     }
 }
 
 fn network(settings: &Settings, timeout: Duration, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let client =
-        http::clients(Duration::from_millis(settings.connect_timeout_ms).min(timeout)).map(|clients| clients.metering);
+    let client = http::clients(Duration::from_millis(settings.connect_timeout_ms).min(timeout), &environment)
+        .map(|clients| clients.metering);
     let (Ok(runtime), Ok(client)) = (runtime, client) else {
         return findings.wrong("network: no connection can be made from this process");
     };
@@ -127,9 +153,10 @@ async fn revenium(settings: &Settings, client: &Client, timeout: Duration, findi
         .header("idempotency-key", format!("doctor-{}", uuid::Uuid::new_v4()))
         .header("content-type", "application/json")
         .body("{}");
+    let room = findings.waiting_room;
     match status_of(request, timeout).await {
-        Err(why) => findings.wrong(&format!("Revenium: {host} cannot be reached: {why}; records wait in the spool")),
-        Ok(401 | 403) => findings.wrong(&format!("Revenium: {host} refuses the key; records wait in the spool")),
+        Err(why) => findings.wrong(&format!("Revenium: {host} cannot be reached: {why}; records wait {room}")),
+        Ok(401 | 403) => findings.wrong(&format!("Revenium: {host} refuses the key; records wait {room}")),
         Ok(200..=299 | 400 | 409 | 422 | 429) => findings.good(&format!("Revenium: {host} takes the key")),
         Ok(status @ 300..=399) => findings.wrong(&format!(
             "Revenium: {host} answers with a redirect ({status}), which is never followed; set REVENIUM_METERING_BASE_URL"

@@ -21,7 +21,7 @@ Usage:
                                  send what no living process is sending; 60 seconds by default
   revenium spool drop ID         give up one record
   revenium spool drop --all      give up all records of this account that no living process is sending
-  revenium doctor [--timeout SECONDS]
+  revenium doctor [--json] [--timeout SECONDS]
                                  check configuration, credentials, spool and network
 
 An ID is the transaction id that `spool list` shows, or as much of its beginning as tells it from the others.
@@ -43,7 +43,7 @@ enum Command {
     Show { id: String },
     Send { timeout: Duration, from: Option<String> },
     Drop { id: Option<String> },
-    Doctor { timeout: Duration },
+    Doctor { timeout: Duration, json: bool },
 }
 
 fn main() -> ExitCode {
@@ -75,7 +75,7 @@ fn run(command: Command) -> Result<(), String> {
         Command::Show { id } => spool::show(&load()?.0, &id),
         Command::Send { timeout, from } => spool::send(&load()?.0, timeout, from.as_deref()),
         Command::Drop { id } => spool::drop(&load()?.0, id.as_deref()),
-        Command::Doctor { timeout } => doctor::doctor(timeout),
+        Command::Doctor { timeout, json } => doctor::doctor(timeout, json),
     }
 }
 
@@ -109,7 +109,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
         ["spool", "send"] => Command::Send { timeout: timeout.unwrap_or(Duration::from_secs(60)), from: from.take() },
         ["spool", "drop"] if all => Command::Drop { id: None },
         ["spool", "drop", id] if !all => Command::Drop { id: Some(id.to_owned()) },
-        ["doctor"] => Command::Doctor { timeout: timeout.unwrap_or(Duration::from_secs(10)) },
+        ["doctor"] => Command::Doctor { timeout: timeout.unwrap_or(Duration::from_secs(10)), json },
         ["spool", command @ ("show" | "drop")] => {
             let all = if command == "drop" { ", or --all" } else { "" };
             return Err(format!("spool {command} wants the ID of a record{all}").into());
@@ -119,7 +119,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
         [] => return Err("no command".into()),
         _ => return Err(format!("{:?} is no command", words.join(" ")).into()),
     };
-    let wants_json = matches!(command, Command::Status { .. } | Command::List { .. });
+    let wants_json = matches!(command, Command::Status { .. } | Command::List { .. } | Command::Doctor { .. });
     let wants_timeout = matches!(command, Command::Send { .. } | Command::Doctor { .. });
     let wants_all = matches!(command, Command::Drop { .. });
     if json && !wants_json || timeout.is_some() && !wants_timeout || all && !wants_all || from.is_some() {

@@ -1,61 +1,70 @@
 //! `revenium spool …`
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use revenium::client::process::core;
 use revenium::common::log::redact;
-use revenium::delivery::spool::{Found, Look, Place, Row, delete, fingerprint, hand_over, look};
-use revenium::delivery::{Destination, completions_url};
+use revenium::delivery::journal::{
+    Folder, Found, Look, delete, fingerprint, fingerprints, hand_over, is_fingerprint, look,
+};
+use revenium::delivery::{Destination, Row, completions_url};
 use revenium::settings::{Settings, environment};
 use serde_json::{Value, json};
 
 /// Where the records of these settings' account and destination lie.
-pub fn place(settings: &Settings) -> Result<Place, String> {
+pub fn folder(settings: &Settings) -> Result<Folder, String> {
     let directory = directory(settings)?;
-    let key = settings.metering_key(&environment).ok_or("there is no Revenium key, so no record is meant")?;
+    let key = settings.metering_key(&environment);
+    let key =
+        key.ok_or("there is no Revenium key, which tells whose records are meant; set REVENIUM_METERING_API_KEY")?;
     let (url, _) = completions_url(&settings.metering_base_url).map_err(|error| error.message)?;
-    Ok(Place::new(&directory, &fingerprint(&Destination { url, key: key.expose().to_owned() })))
+    Ok(Folder::new(&directory, &fingerprint(&Destination { url, key: key.expose().to_owned() })))
 }
 
 pub fn directory(settings: &Settings) -> Result<PathBuf, String> {
     settings.spool_directory(&environment).ok_or_else(|| "there is no spool: records are kept in memory only".into())
 }
 
-/// What lies at `place`, file by file; a file that cannot be read is said on standard error.
-pub fn looks(place: &Place) -> Result<Vec<Look>, String> {
-    let scratch = Scratch::new().map_err(|error| format!("no temporary directory can be made: {error}"))?;
-    let mut all = Vec::new();
-    for found in place.files() {
+/// What lies in a folder.
+pub struct Looks {
+    pub segments: Vec<Look>,
+    /// Why the others cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Looks {
+    pub fn records(&self) -> usize {
+        self.segments.iter().map(|look| look.rows.len()).sum()
+    }
+
+    /// Places in the segments that are damaged.
+    pub fn damaged(&self) -> usize {
+        self.segments.iter().map(|look| look.damaged).sum()
+    }
+
+    pub fn oldest(&self) -> Option<Duration> {
+        self.segments.iter().flat_map(|look| &look.rows).map(|row| age(row.created_ms)).max()
+    }
+}
+
+/// What lies in `folder`, segment by segment.
+pub fn looks(folder: &Folder) -> Result<Looks, String> {
+    let shown = folder.path().display();
+    let found = folder.segments().map_err(|error| format!("the spool in {shown} cannot be read: {error}"))?;
+    let mut looks = Looks { segments: Vec::new(), unreadable: Vec::new() };
+    for found in found {
         let path = found.path.clone();
-        match look(found, &scratch.0) {
-            Ok(look) => all.push(look),
+        match look(found) {
+            Ok(look) => looks.segments.push(look),
             // It was there a moment ago: its process has ended with nothing left.
             Err(_) if !path.exists() => {}
-            Err(fault) => eprintln!("revenium: {} cannot be read: {fault}", path.display()),
+            Err(why) => looks.unreadable.push(format!("{} cannot be read: {why}", path.display())),
         }
     }
-    Ok(all)
-}
-
-/// Copies of records are as private as the records.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> std::io::Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("revenium-{}", uuid::Uuid::new_v4().simple()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    Ok(looks)
 }
 
 pub fn age(created_ms: u64) -> Duration {
@@ -89,31 +98,60 @@ fn oldest_first(looks: &[Look]) -> Vec<(&Look, &Row)> {
 }
 
 pub fn list(settings: &Settings, as_json: bool) -> Result<(), String> {
-    let looks = looks(&place(settings)?)?;
-    let rows = oldest_first(&looks);
+    let folder = folder(settings)?;
+    let looks = looks(&folder)?;
+    let rows = oldest_first(&looks.segments);
     if as_json {
         let row = |(look, row): &(&Look, &Row)| -> Value {
             json!({
                 "id": row.record.transaction_id,
                 "idempotency_key": row.record.idempotency_key,
+                "endpoint": row.record.endpoint.path(),
                 "created_ms": row.created_ms,
                 "bytes": row.record.body.len(),
                 "in_use_by": look.user,
             })
         };
         println!("{}", Value::Array(rows.iter().map(row).collect()));
-        return Ok(());
+    } else if !rows.is_empty() {
+        println!("{:<36} {:>12} {:>8}  FILE", "ID", "AGE", "BYTES");
+        for (look, row) in rows {
+            let (id, bytes) = (&row.record.transaction_id, row.record.body.len());
+            println!("{id:<36} {:>12} {bytes:>8}  {}", in_words(age(row.created_ms)), user_in_words(look.user));
+        }
+    } else if looks.unreadable.is_empty() {
+        let others = others(settings, Some(folder.fingerprint()))?;
+        if others.is_empty() {
+            println!("Nothing waits: every usage record has been delivered.");
+        } else {
+            println!("Nothing of this key and address waits.");
+        }
+        for (name, records) in others {
+            println!("{records} records of another key or address wait: revenium spool send --from {name}");
+        }
     }
-    if rows.is_empty() {
-        println!("Nothing waits: every usage record has been delivered.");
-        return Ok(());
+    match looks.unreadable.len() {
+        0 => Ok(()),
+        _ => Err(looks.unreadable.join("\n")),
     }
-    println!("{:<36} {:>12} {:>8}  FILE", "ID", "AGE", "BYTES");
-    for (look, row) in rows {
-        let (id, bytes) = (&row.record.transaction_id, row.record.body.len());
-        println!("{id:<36} {:>12} {bytes:>8}  {}", in_words(age(row.created_ms)), user_in_words(look.user));
+}
+
+/// The other accounts and destinations, and how many records of each wait.
+pub fn others(settings: &Settings, own: Option<&str>) -> Result<Vec<(String, usize)>, String> {
+    let Ok(directory) = directory(settings) else { return Ok(Vec::new()) };
+    let names = match fingerprints(&directory) {
+        Ok(names) => names,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("the spool in {} cannot be read: {error}", directory.display())),
+    };
+    let mut all = Vec::new();
+    for name in names.into_iter().filter(|name| Some(name.as_str()) != own) {
+        let records = looks(&Folder::new(&directory, &name))?.records();
+        if records > 0 {
+            all.push((name, records));
+        }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// The one record that `id` means.
@@ -134,8 +172,8 @@ fn find<'a>(looks: &'a [Look], id: &str) -> Result<(&'a Look, &'a Row), String> 
 }
 
 pub fn show(settings: &Settings, id: &str) -> Result<(), String> {
-    let looks = looks(&place(settings)?)?;
-    let (look, row) = find(&looks, id)?;
+    let looks = looks(&folder(settings)?)?;
+    let (look, row) = find(&looks.segments, id)?;
     println!("transaction id   {}", row.record.transaction_id);
     println!("idempotency key  {}", row.record.idempotency_key);
     println!("age              {}", in_words(age(row.created_ms)));
@@ -150,16 +188,25 @@ pub fn show(settings: &Settings, id: &str) -> Result<(), String> {
 }
 
 pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Result<(), String> {
-    let place = place(settings)?;
+    let folder = folder(settings)?;
     if let Some(from) = from {
-        let other = other_place(&directory(settings)?, from)?;
-        let moved = hand_over(&other, &place).map_err(|error| format!("the files cannot be moved: {error}"))?;
+        let other = other_folder(&directory(settings)?, from)?;
+        let moved = hand_over(&other, &folder).map_err(|error| format!("the files cannot be moved: {error}"))?;
         println!("Took over {moved} files of {from}.");
     }
-    let count = || looks(&place).map(|looks| looks.iter().filter(|look| look.user.is_none()).map(count_of).sum());
-    let before: usize = count()?;
+    let left = |looks: &Looks| {
+        looks.segments.iter().filter(|look| look.user.is_none()).map(|look| look.rows.len()).sum::<usize>()
+    };
+    let found = looks(&folder)?;
+    let before = left(&found);
     if before == 0 {
+        if !found.unreadable.is_empty() {
+            return Err(found.unreadable.join("\n"));
+        }
         println!("Nothing to send.");
+        for (name, records) in others(settings, Some(folder.fingerprint()))? {
+            println!("{records} records of another key or address wait: revenium spool send --from {name}");
+        }
         return Ok(());
     }
     let engine = core().engine().map_err(|error| error.message)?;
@@ -173,35 +220,29 @@ pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Resul
         return Ok(());
     }
     let why = counts.last_error.map(|error| format!(": {}", error.message)).unwrap_or_default();
-    Err(format!("{} records wait still{why}", count()?))
+    Err(format!("{} records wait still{why}", left(&looks(&folder)?)))
 }
 
-fn count_of(look: &Look) -> usize {
-    look.rows.len()
-}
-
-fn other_place(directory: &Path, fingerprint: &str) -> Result<Place, String> {
-    let plain = fingerprint.len() == 16 && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !plain || !directory.join(fingerprint).is_dir() {
+fn other_folder(directory: &Path, fingerprint: &str) -> Result<Folder, String> {
+    if !is_fingerprint(fingerprint) || !directory.join(fingerprint).is_dir() {
         return Err(format!("there are no records of {fingerprint:?}; `revenium status` shows whose there are"));
     }
-    Ok(Place::new(directory, fingerprint))
+    Ok(Folder::new(directory, fingerprint))
 }
 
 pub fn drop(settings: &Settings, id: Option<&str>) -> Result<(), String> {
-    let place = place(settings)?;
-    let looks = looks(&place)?;
+    let looks = looks(&folder(settings)?)?;
     let mut numbers: HashMap<&Path, (&Found, Vec<u64>)> = HashMap::new();
     let chosen = match id {
-        Some(id) => vec![find(&looks, id)?],
-        None => oldest_first(&looks),
+        Some(id) => vec![find(&looks.segments, id)?],
+        None => oldest_first(&looks.segments),
     };
     for (look, row) in &chosen {
         numbers.entry(&look.found.path).or_insert_with(|| (&look.found, Vec::new())).1.push(row.seq);
     }
     let (mut dropped, mut in_use) = (0, 0);
     for (found, numbers) in numbers.into_values() {
-        match delete(&place, found, &numbers).map_err(|fault| fault.to_string())? {
+        match delete(found, &numbers).map_err(|error| error.to_string())? {
             Some(gone) => dropped += gone,
             None => in_use += numbers.len(),
         }
@@ -211,19 +252,4 @@ pub fn drop(settings: &Settings, id: Option<&str>) -> Result<(), String> {
         return Err(format!("{in_use} records are with a living process, which is sending them; end it first"));
     }
     Ok(())
-}
-
-/// The fingerprints of all accounts and destinations whose records lie in the spool.
-pub fn fingerprints(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    names.sort();
-    names
-}
-
-/// Files that could not be read and were set aside.
-pub fn broken(place: &Place) -> usize {
-    let entries = fs::read_dir(place.directory()).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "broken")).count()
 }

@@ -1,19 +1,31 @@
 //! `revenium status`
 
 use revenium::client::status;
-use revenium::delivery::spool::{Look, Place};
+use revenium::delivery::journal::{Folder, Look};
 use revenium::settings::Settings;
 use serde_json::{Value, json};
 
-use crate::spool::{age, broken, directory, fingerprints, in_words, looks, place, user_in_words};
+use crate::spool::{Looks, age, directory, folder, in_words, looks, others, user_in_words};
 
 pub fn status(settings: &Settings, as_json: bool) -> Result<(), String> {
     let library = status::status().map_err(|error| error.message)?.to_json();
-    let ours = place(settings).ok();
-    let own_name = ours.as_ref().and_then(name_of);
-    let files = ours.as_ref().map(looks).transpose()?.unwrap_or_default();
-    let others = others(settings, own_name.as_deref())?;
-    let broken = ours.as_ref().map_or(0, broken);
+    let ours = folder(settings).ok();
+    let own_name = ours.as_ref().map(Folder::fingerprint);
+    let mut trouble = Vec::new();
+    let nothing = || Looks { segments: Vec::new(), unreadable: Vec::new() };
+    let found = match ours.as_ref().map(looks).transpose() {
+        Ok(found) => found.unwrap_or_else(nothing),
+        Err(why) => {
+            trouble.push(why);
+            nothing()
+        }
+    };
+    trouble.extend(found.unreadable.iter().cloned());
+    let files = &found.segments;
+    let others = others(settings, own_name).unwrap_or_else(|why| {
+        trouble.push(why);
+        Vec::new()
+    });
     if as_json {
         let file = |look: &Look| {
             json!({
@@ -30,7 +42,8 @@ pub fn status(settings: &Settings, as_json: bool) -> Result<(), String> {
             "fingerprint": own_name,
             "files": files.iter().map(file).collect::<Vec<_>>(),
             "other_accounts": others,
-            "broken_files": broken,
+            "damaged_records": found.damaged(),
+            "trouble": trouble,
         });
         println!("{}", json!({"library": library, "spool": spool}));
         return Ok(());
@@ -47,39 +60,21 @@ pub fn status(settings: &Settings, as_json: bool) -> Result<(), String> {
     if let Some(name) = &own_name {
         println!("fingerprint  {name}");
     }
-    let records: usize = files.iter().map(|look| look.rows.len()).sum();
-    println!("waiting      {records} records in {} files", files.len());
-    for look in &files {
+    println!("waiting      {} records in {} files", found.records(), files.len());
+    for look in files {
         let bytes = look.found.bytes.div_ceil(1024);
         let oldest = oldest(look).map(|age| format!(", oldest {}", in_words(age))).unwrap_or_default();
         println!("  {}: {} records, {bytes} KiB{oldest}", user_in_words(look.user), look.rows.len());
     }
     for (name, records) in others {
-        println!("  of another key or address, {name}: {records} records");
+        println!("  of another key or address, {name}: {records} records; revenium spool send --from {name}");
     }
-    if broken > 0 {
-        println!("  {broken} files that could not be read were set aside");
+    for why in trouble {
+        println!("  {why}");
     }
     Ok(())
 }
 
-fn name_of(place: &Place) -> Option<String> {
-    Some(place.directory().file_name()?.to_str()?.to_owned())
-}
-
 fn oldest(look: &Look) -> Option<std::time::Duration> {
     look.rows.iter().map(|row| age(row.created_ms)).max()
-}
-
-/// The other accounts and destinations, and how many records of each wait.
-fn others(settings: &Settings, own: Option<&str>) -> Result<Vec<(String, usize)>, String> {
-    let Ok(directory) = directory(settings) else { return Ok(Vec::new()) };
-    let mut all = Vec::new();
-    for name in fingerprints(&directory).into_iter().filter(|name| Some(name.as_str()) != own) {
-        let records = looks(&Place::new(&directory, &name))?.iter().map(|look| look.rows.len()).sum();
-        if records > 0 {
-            all.push((name, records));
-        }
-    }
-    Ok(all)
 }

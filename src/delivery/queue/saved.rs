@@ -1,15 +1,14 @@
-//! The queue's side of the spool: what is saved, what lies there only, what may leave it.
+//! The queue's side of the journal: what is saved, what lies there only, what it is to forget.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::{Entry, Inner, Phase, Queue, Seq, when};
+use super::{Entry, Inner, Phase, Queue, when};
 use crate::delivery::counts::Reason;
-use crate::delivery::spool::{Row, Survey};
+use crate::delivery::record::{Fate, Row, Seq, Survey};
 
-/// With fewer records ready than this, more are loaded from the spool.
+/// With fewer records ready than this, more are loaded from the journal.
 const LOAD_BELOW: usize = 512;
 
 /// What `load` may read.
@@ -20,23 +19,23 @@ pub(in crate::delivery) struct Load {
     pub bytes: u64,
 }
 
-/// Where the oldest record is that may be given up to make room in the spool.
+/// Where the oldest record is that may be given up to make room in the journal.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::delivery) enum Oldest {
     /// It was in memory; it is given up.
     GivenUp,
-    /// In this range of the spool, which is now taken out of the backlog.
-    InSpool(RangeInclusive<Seq>),
+    /// In this range of the journal, which is now taken out of the backlog.
+    InJournal(RangeInclusive<Seq>),
     None,
 }
 
 impl Queue {
-    /// There is a spool, and nobody has looked yet what lies in it.
+    /// There is a journal, and nobody has looked yet what lies in it.
     pub fn expect_backlog(&self) {
         self.inner.lock().unexplored = true;
     }
 
-    /// All that lay in the spool is known.
+    /// All that lay in the journal is known.
     pub fn explored(&self) {
         let mut inner = self.inner.lock();
         inner.unexplored = false;
@@ -44,24 +43,15 @@ impl Queue {
         self.tell_flushes(inner);
     }
 
-    /// These numbers are in the spool only. `size`: unless it is counted later.
-    pub fn add_backlog(&self, range: RangeInclusive<Seq>, size: Option<Survey>) {
+    /// These numbers, which `number_old` gave, are in the journal only.
+    pub fn add_backlog(&self, range: RangeInclusive<Seq>, size: Survey) {
         let mut inner = self.inner.lock();
-        self.floor.fetch_min(*range.start(), Relaxed);
         inner.backlog.add(range);
-        if let Some(size) = size {
-            inner.backlog.count(size);
-        }
-        self.publish(&inner);
-    }
-
-    pub fn count_backlog(&self, size: Survey) {
-        let mut inner = self.inner.lock();
         inner.backlog.count(size);
         self.publish(&inner);
     }
 
-    /// Whether records should be loaded from the spool now.
+    /// Whether records should be loaded from the journal now.
     pub fn wants_load(&self) -> bool {
         let inner = self.inner.lock();
         self.has_room(&inner) && !inner.backlog.is_empty()
@@ -75,7 +65,7 @@ impl Queue {
             && inner.bytes < self.limits.bytes
     }
 
-    /// The next part of the spool to load. A promise to call `load`.
+    /// The next part of the journal to load. A promise to call `load`.
     pub fn begin_load(&self) -> Option<Load> {
         let mut inner = self.inner.lock();
         if !self.has_room(&inner) {
@@ -125,7 +115,7 @@ impl Queue {
         unsaved.take(records).map(row).collect()
     }
 
-    /// These are in the spool now. Those that are not pending any more are to leave it again.
+    /// These are in the journal now. Those that are not pending any more are to leave it again.
     pub fn saved(&self, rows: &[Row]) {
         let mut inner = self.inner.lock();
         for row in rows {
@@ -133,56 +123,57 @@ impl Queue {
                 if !std::mem::replace(&mut entry.saved, true) {
                     inner.saved_bytes += row.bytes();
                 }
-            } else if !inner.is_in_spool_only(row.seq) {
-                inner.leaving.push(row.seq);
+            } else if !inner.is_in_journal_only(row.seq) {
+                inner.leaving.push((row.seq, Fate::Delivered));
             }
         }
         self.publish(&inner);
     }
 
-    /// The numbers of records that are settled and still in the spool. To be deleted there, or given back.
-    pub fn take_leaving(&self) -> Vec<Seq> {
+    /// What was settled since, for the journal to note.
+    pub fn take_leaving(&self) -> Vec<(Seq, Fate)> {
         std::mem::take(&mut self.inner.lock().leaving)
-    }
-
-    /// They could not be deleted.
-    pub fn leave_later(&self, numbers: Vec<Seq>) {
-        self.inner.lock().leaving.extend(numbers);
     }
 
     pub fn leaving(&self) -> usize {
         self.inner.lock().leaving.len()
     }
 
-    /// Nothing in the spool is readable any more: what is in memory too is to be saved anew, the rest is lost. How many.
-    pub fn spool_lost(&self) -> usize {
+    /// These are not readable in the journal any more, with what they took there. What is in memory too is to be saved
+    /// anew, the rest is lost.
+    pub fn unreadable(&self, records: &[(Seq, u64)]) {
         let mut inner = self.inner.lock();
-        for entry in inner.entries.values_mut() {
-            entry.saved = false;
+        let mut lost = 0;
+        for (seq, bytes) in records {
+            if let Some(entry) = inner.entries.get_mut(seq) {
+                if std::mem::take(&mut entry.saved) {
+                    let bytes = entry.row_bytes();
+                    inner.saved_bytes -= bytes;
+                }
+            } else if inner.is_in_journal_only(*seq) {
+                inner.backlog.discount(1, *bytes);
+                lost += 1;
+            }
         }
-        inner.saved_bytes = 0;
-        inner.leaving.clear();
-        let lost = std::mem::take(&mut inner.backlog).size().records;
-        self.counters.dropped(Reason::SpoolBroken, lost);
+        self.counters.dropped(Reason::Corrupt, lost);
         self.publish(&inner);
         self.tell_flushes(inner);
-        lost
     }
 
-    /// What the records in the spool take there.
+    /// What the records in the journal take there.
     pub fn spooled_bytes(&self) -> u64 {
         let inner = self.inner.lock();
         inner.saved_bytes + inner.backlog.size().bytes
     }
 
-    /// Make room in the spool: give up the oldest record in it.
+    /// Make room in the journal: give up the oldest record in it.
     pub fn give_up_oldest(&self) -> Oldest {
         let mut inner = self.inner.lock();
         let idle = |(_, entry): &(&Seq, &Entry)| entry.phase != Phase::InFlight && entry.saved;
         let in_memory = inner.entries.iter().find(idle).map(|(&seq, _)| seq);
         match (in_memory, inner.backlog.first()) {
             (Some(seq), first) if first.is_none_or(|first| seq < first) => {
-                drop(inner.finish(seq));
+                drop(inner.finish(seq, Fate::GivenUp));
                 self.counters.dropped(Reason::SpoolFull, 1);
                 self.publish(&inner);
                 self.tell_flushes(inner);
@@ -191,7 +182,7 @@ impl Queue {
             (_, Some(_)) if inner.loading.is_none() => match inner.backlog.take_first() {
                 Some(range) => {
                     inner.loading = Some(range.clone());
-                    Oldest::InSpool(range)
+                    Oldest::InJournal(range)
                 }
                 None => Oldest::None,
             },
@@ -200,14 +191,15 @@ impl Queue {
     }
 
     /// These records of a range that `give_up_oldest` named are given up; the rest stays.
-    pub fn given_up(&self, records: usize, bytes: u64, rest: Option<RangeInclusive<Seq>>) {
+    pub fn given_up(&self, rows: &[Row], rest: Option<RangeInclusive<Seq>>) {
         let mut inner = self.inner.lock();
         inner.loading = None;
-        inner.backlog.discount(records, bytes);
+        inner.backlog.discount(rows.len(), rows.iter().map(Row::bytes).sum());
         if let Some(rest) = rest {
             inner.backlog.add(rest);
         }
-        self.counters.dropped(Reason::SpoolFull, records);
+        inner.leaving.extend(rows.iter().map(|row| (row.seq, Fate::GivenUp)));
+        self.counters.dropped(Reason::SpoolFull, rows.len());
         self.publish(&inner);
         self.tell_flushes(inner);
     }
