@@ -11,11 +11,11 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench install uninstall clean
+.PHONY: help needs build examples demo test check bench bench-python install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk -F '  ' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk -F '  ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 # Before anything is compiled: what the chosen languages need.
 needs:
@@ -27,14 +27,18 @@ build: needs ## the library and the sandbox, for development
 
 examples: $(C_EXAMPLES) ## the example programs, into out/examples
 
-demo: examples ## run the examples against the sandbox and show what was metered
+demo: examples ## run the examples against the sandbox, show what was metered, and picture its page in out/demo.png
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 
 test: needs check build examples ## everything
 	$(CARGO) test --workspace
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	$(CARGO) test -p revenium --lib --no-default-features
 	tests/c/run.sh
 	tests/spool.sh
+	tests/replies.sh
 	tests/bedrock.sh
+	tests/page.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \
@@ -44,6 +48,7 @@ check: ## format, lints and the fast tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib
+	tools/third_party.py --check
 
 bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE=1)
 	rm -rf $(TARGET)/criterion
@@ -54,6 +59,10 @@ bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE
 	cp $(TARGET)/release/librevenium.so out/bench/without-bedrock.so
 	$(CARGO) build --release -p revenium
 	python3 -B benches/side_by_side/run.py
+
+bench-python: ## what metering adds to the official SDK in Python, beside Revenium's own SDK (ROUNDS=3 SCALE=1)
+	$(CARGO) build --release -p sandbox -p revenium
+	python3 -B benches/python/run.py
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -111,6 +111,9 @@ fn record(c: &mut Criterion) {
         region: None,
         estimated_output: None,
         mark_unbilled_refusals: true,
+        prompts: None,
+        capture: meter::capture::Capture::default(),
+        key: None,
         recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };

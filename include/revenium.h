@@ -617,7 +617,7 @@ int32_t revenium_messages_start(const char *request,
  * to `queue`, each marked with `tag`. Runs no callback. `call` as in start:
  * read the result from it when the RESULT frame has come.
  * REVENIUM_E_BUSY while as many RESULT frames lie unread in the queue as the
- * setting `max_in_flight` allows calls, or 64 MiB of them.
+ * setting `max_in_flight` allows calls, or 256 MiB of them.
  */
 int32_t revenium_messages_submit(const char *request,
                                  size_t request_len,
@@ -647,6 +647,8 @@ int32_t revenium_call_pause(revenium_call call);
  * was not paused, or has ended.
  */
 int32_t revenium_call_resume(revenium_call call);
+
+/**
  * Meter a call that this library did not make: one of any HTTP client, a
  * gateway, Google Vertex AI, Microsoft Foundry, AWS Bedrock, or one answer of a
  * Message Batch. Each record is one billable transaction at Revenium: record a

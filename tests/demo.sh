@@ -2,6 +2,8 @@
 # demo.sh: runs the examples of every language beside a sandbox, then shows the records that arrived.
 # Fails unless each example printed what examples/expected says and each metered call gave one record.
 #
+# At the end out/demo.png shows the sandbox's page, where there is a Chromium.
+#
 # A language takes part by an executable examples/LANGUAGE/run, which gets the name of an example.
 set -eu
 
@@ -45,6 +47,20 @@ run() {
     unmetered=$((unmetered + $(grep -c '(not metered)$' "$scratch/output" || true)))
 }
 
+# A picture of the page. A file that was there before is no picture of this run.
+picture() {
+    browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || return 1
+    # Chromium's own sandbox wants a user that is not root.
+    [ "$(id -u)" != 0 ] || browser="$browser --no-sandbox"
+    mkdir -p out && rm -f out/demo.png
+    # The page's stream has no end, so the picture is taken after a while. (The options are words.)
+    # shellcheck disable=SC2086
+    timeout 60 $browser --headless --disable-gpu --hide-scrollbars --user-data-dir="$scratch/browser" \
+        --window-size=1280,1400 --timeout=5000 --screenshot=out/demo.png "$SANDBOX_URL/" >"$scratch/picture" 2>&1
+    [ -s out/demo.png ]
+}
+
+echo "demo: what is metered can be watched at $SANDBOX_URL/ while this runs"
 for language in c ${LANGUAGES-cpp go node python}; do
     [ -x "examples/$language/run" ] || continue
     for example in getting_started metadata streaming tools scopes async status bedrock; do
@@ -69,4 +85,11 @@ calls, unmetered = json.loads(get("/sandbox/stats"))["requests"], int(sys.argv[1
 print(f"\n{calls} calls were made, {unmetered} of them unmetered on purpose; {len(bodies)} records arrived.")
 sys.exit(calls - unmetered != len(bodies))
 PYTHON
+
+if picture; then
+    echo "The page that showed it, $SANDBOX_URL/, is in out/demo.png."
+else
+    echo "The page that showed it was $SANDBOX_URL/; for a picture of it: apt-get install chromium"
+fi
+echo 'To have it for your own program: target/debug/revenium sandbox --open'
 [ ! -e "$scratch/failed" ]

@@ -36,6 +36,7 @@ prefix=$scratch/usr
 lib=$prefix/lib
 make install PROFILE=dev PREFIX="$prefix"
 
+[ -s "$prefix/share/doc/revenium/THIRD_PARTY.md" ] || fail "the licences of what is linked are missing"
 readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || fail "the soname is not librevenium.so.1"
 [ "$(readlink "$lib/librevenium.so")" = librevenium.so.1 ] || fail "librevenium.so is no link to librevenium.so.1"
 [ "$(readlink "$lib/librevenium.so.1")" = "librevenium.so.$version" ] || fail "librevenium.so.1 is no link to the file"
@@ -43,6 +44,9 @@ readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || f
 
 "$prefix/bin/revenium" status >"$scratch/output" || fail "revenium status failed"
 grep -q "librevenium $version" "$scratch/output" || fail "revenium status does not tell its version"
+
+"$prefix/bin/revenium" sandbox --port 0 --seconds 0 >"$scratch/output" || fail "revenium sandbox failed"
+grep -q '^export REVENIUM_METERING_BASE_URL=http://127' "$scratch/output" || fail "revenium sandbox tells no environment"
 
 export PKG_CONFIG_PATH="$lib/pkgconfig"
 # shellcheck disable=SC2046 # the flags are words

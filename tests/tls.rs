@@ -247,6 +247,9 @@ fn a_proxy_that_is_dead_or_no_proxy_is_named() {
         let said = in_child(&[("ANTHROPIC_BASE_URL", &base), (variable, &format!("127.0.0.1:{port}"))]);
         assert!(said.contains(&format!("Could not connect to the proxy 127.0.0.1:{port} ({variable})")), "{said}");
     }
-    let said = in_child(&[("ANTHROPIC_BASE_URL", "https://provider.invalid"), ("HTTPS_PROXY", "socks5://u:pw@h:1")]);
+    let base = ("ANTHROPIC_BASE_URL", "https://provider.invalid");
+    let said = in_child(&[base, ("HTTPS_PROXY", &format!("socks5://u:pw@127.0.0.1:{port}"))]);
+    assert!(said.starts_with("-20 ") && said.contains("socks5 is not supported") && !said.contains("pw"), "{said}");
+    let said = in_child(&[base, ("HTTPS_PROXY", "http://u:pw@a b")]);
     assert!(said.starts_with("-6 ") && said.contains("HTTPS_PROXY") && !said.contains("pw"), "{said}");
 }

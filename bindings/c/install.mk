@@ -13,6 +13,7 @@ VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 SONAME = librevenium.so.$(shell sed -n 's/^.define REVENIUM_ABI_VERSION //p' include/revenium.h)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CMAKEDIR := $(LIBDIR)/cmake/revenium
+DOCDIR := $(PREFIX)/share/doc/revenium
 
 # The installed tree may be moved as a whole: its files name each other by relative paths.
 relative = $(shell realpath -m --relative-to=$(2) $(1))
@@ -23,7 +24,9 @@ fill = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@SONAME@|$(SONAME)|g' \
 
 install: ## headers, libraries, the revenium command, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
 	$(CARGO) build --package revenium --lib --package revenium-command --bin revenium --profile $(PROFILE)
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR) \
+	    $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 LICENSE THIRD_PARTY.md $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 include/revenium.h bindings/cpp/revenium.hpp $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 644 bindings/cpp/revenium/*.hpp $(DESTDIR)$(INCLUDEDIR)/revenium
 	$(INSTALL) -m 755 $(BUILT)/revenium $(DESTDIR)$(BINDIR)
@@ -40,4 +43,4 @@ uninstall: ## the same files, gone
 	rm -f $(DESTDIR)$(INCLUDEDIR)/revenium.h $(DESTDIR)$(INCLUDEDIR)/revenium.hpp
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/revenium
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,librevenium.so.$(VERSION) $(SONAME) librevenium.so librevenium.a pkgconfig/revenium.pc)
-	rm -rf $(DESTDIR)$(CMAKEDIR)
+	rm -rf $(DESTDIR)$(CMAKEDIR) $(DESTDIR)$(DOCDIR)

@@ -22,6 +22,8 @@ for package in python python-compat; do
     (cd "$root/bindings/$package" && tar -cf - --exclude=__pycache__ --exclude=tests --exclude=_lib .) | tar -xf - -C "$scratch/$package"
     cp "$root/LICENSE" "$scratch/$package"
 done
+# By this name it is taken along as LICENSE is.
+cp "$root/THIRD_PARTY.md" "$scratch/python/LICENSE-THIRD-PARTY.md"
 mkdir "$scratch/python/librevenium/_lib"
 cp "$library" "$scratch/python/librevenium/_lib"
 [ "${PROFILE:-release}" != release ] || strip --strip-unneeded "$scratch/python/librevenium/_lib/librevenium.so"

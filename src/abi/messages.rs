@@ -198,7 +198,7 @@ pub unsafe extern "C" fn revenium_messages_start(
 /// to `queue`, each marked with `tag`. Runs no callback. `call` as in start:
 /// read the result from it when the RESULT frame has come.
 /// REVENIUM_E_BUSY while as many RESULT frames lie unread in the queue as the
-/// setting `max_in_flight` allows calls, or 64 MiB of them.
+/// setting `max_in_flight` allows calls, or 256 MiB of them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_messages_submit(
     request: *const c_char,

@@ -34,7 +34,7 @@ async fn attempts(
     progress: &mut Progress,
 ) -> std::result::Result<Reply, Failure> {
     let silence = engine.silence();
-    let client = engine.http().map_err(|error| Failure::before_answer(error, false))?;
+    let client = engine.http(prepared.provider()).map_err(|error| Failure::before_answer(error, false))?;
     let mut attempt = 0;
     loop {
         progress.attempts += 1;

@@ -314,6 +314,14 @@ fn settle(
         Ok((_, Some(summary))) => Some(&**summary),
         _ => message.as_ref().filter(|message| message.has_facts()).map(|message| message.summary()),
     };
+    let estimated_output = match (&ended, summary) {
+        (Err(_), Some(summary)) => engine.ratios.estimate(model_of(job, summary), summary),
+        (Ok(_), Some(summary)) => {
+            engine.ratios.learn(model_of(job, summary), summary);
+            None
+        }
+        (_, None) => None,
+    };
     // Of a stream that was cancelled, what had come.
     let partial = || message.as_ref().and_then(|message| message.to_json().ok());
     let prompts = job.metering.capture.prompts.then(|| {
@@ -324,17 +332,9 @@ fn settle(
         let request = &job.request;
         Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
     });
-    let estimated_output = match (&ended, summary) {
-        (Err(_), Some(summary)) => engine.ratios.estimate(model_of(job, summary), summary),
-        (Ok(_), Some(summary)) => {
-            engine.ratios.learn(model_of(job, summary), summary);
-            None
-        }
-        (_, None) => None,
-    };
     let error = ended.as_ref().err();
-    let used = Used { duration, summary, estimated_output, error, prompts: prompts.as_ref() };
-    let (transaction_id, pushing) = record(engine, job, &progress, &used);
+    let seen = Seen { duration, summary, error, estimated_output, prompts: prompts.as_ref() };
+    let (transaction_id, pushing) = record(engine, job, &progress, &seen);
     let facts = Facts {
         provider: Some(progress.provider),
         fallback: progress.fallback,
@@ -357,12 +357,12 @@ fn settle(
     (outcome, pushing)
 }
 
-/// What a call took.
-struct Used<'a> {
+/// What a record tells of a call's end.
+struct Seen<'a> {
     duration: Duration,
     summary: Option<&'a Summary>,
-    estimated_output: Option<i64>,
     error: Option<&'a Error>,
+    estimated_output: Option<i64>,
     prompts: Option<&'a Prompts>,
 }
 
@@ -376,9 +376,9 @@ fn record(
     engine: &Engine,
     job: &Job,
     progress: &Progress,
-    used: &Used<'_>,
+    seen: &Seen<'_>,
 ) -> (Option<String>, Option<(Account, Pushing)>) {
-    let error = used.error;
+    let error = seen.error;
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     let Some(account) = job.metering.account.as_ref().filter(|_| !unsent) else { return (None, None) };
@@ -394,9 +394,9 @@ fn record(
         request: &job.request.facts,
         metadata: &job.metering.metadata,
         streamed: job.request.wants_stream,
-        times: Times { started: progress.started, first_token: progress.first_token, ended: used.duration },
-        summary: used.summary,
-        estimated_output: used.estimated_output,
+        times: Times { started: progress.started, first_token: progress.first_token, ended: seen.duration },
+        summary: seen.summary,
+        estimated_output: seen.estimated_output,
         mark_unbilled_refusals: engine.settings.mark_unbilled_refusals,
         end: match error {
             None => End::Complete,

@@ -150,9 +150,12 @@ impl Engine {
             .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
-    /// For the providers.
-    pub fn http(&self) -> Result<&reqwest::Client> {
-        self.clients().map(|clients| &clients.calls)
+    /// For calls to `provider`.
+    pub fn http(&self, provider: Provider) -> Result<&reqwest::Client> {
+        self.clients().map(|clients| match provider {
+            Provider::Anthropic => &clients.direct,
+            Provider::Bedrock => &clients.aws,
+        })
     }
 
     /// The runtime starts with the first call, never before: servers that fork after loading stay clean.
@@ -354,7 +357,16 @@ impl Engine {
     }
 
     fn delivery(&self) -> Result<&Arc<Delivery>> {
-        self.delivery.get_or_try_init(|| self.new_delivery(self.destination()?))
+        self.delivery.get_or_try_init(|| {
+            let settings = &self.settings;
+            if settings.spool_dir.is_none() && settings.spool_directory(&environment).is_none() {
+                log::warn!(
+                    "records are kept in memory only, and lost if the process ends before they are sent: there is \
+                     neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
+                );
+            }
+            self.new_delivery(self.destination()?)
+        })
     }
 
     fn new_delivery(&self, destination: Arc<Destination>) -> Result<Arc<Delivery>> {
@@ -374,7 +386,7 @@ impl Engine {
             queue_bytes: settings.metering_queue_bytes,
             max_age: Some(Duration::from_secs(settings.spool_max_age_s)),
             linger: Duration::from_millis(settings.metering_linger_ms),
-            journal: directory.map(|directory| {
+            journal: settings.spool_directory(&environment).map(|directory| {
                 let synced = settings.spool_sync == SpoolSync::Power;
                 journal::Options::new(directory, settings.spool_max_bytes, synced)
             }),
@@ -522,7 +534,9 @@ impl Engine {
             false => delivery.flush(deadline),
         };
         let deliveries: Vec<_> = self.deliveries().collect();
-        let flushed = deliveries.iter().fold(true, |flushed, delivery| flush(delivery) && flushed);
+        for delivery in &deliveries {
+            flush(delivery);
+        }
         let left = deliveries.iter().map(|delivery| delivery.stop()).fold(Left::default(), |all, left| Left {
             lost: all.lost + left.lost,
             in_spool: all.in_spool + left.in_spool,
@@ -535,10 +549,10 @@ impl Engine {
         if all_reported && !exiting {
             self.dispatchers.stop(patience);
         }
-        if flushed && left == Left::default() {
-            return Ok(());
-        }
         let text = match left {
+            // What counts is what is left, not how long it took.
+            Left { lost: 0, in_spool: 0 } if all_reported => return Ok(()),
+            Left { lost: 0, in_spool: 0 } => "calls were under way that had not reported.".to_owned(),
             Left { lost: 0, in_spool } => format!("{in_spool} metering records stay in the spool for the next run."),
             Left { lost, .. } => format!("{lost} metering records could not be sent in time."),
         };

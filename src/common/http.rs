@@ -18,9 +18,11 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The two clients of one run.
+/// The clients of one run.
 pub struct Clients {
-    pub calls: reqwest::Client,
+    /// Hands over bodies as they came: they are decoded by what they are rather than by what their headers say.
+    pub direct: reqwest::Client,
+    pub aws: reqwest::Client,
     /// With connections and look-ups of its own, so that nothing of metering stands before a call.
     pub metering: reqwest::Client,
 }
@@ -58,7 +60,9 @@ pub fn clients(connect_timeout: Duration, env: &dyn Fn(&str) -> Option<String>) 
         let client = builder.build();
         client.map_err(|fault| Error::new(Code::Internal, format!("The HTTP client cannot be set up: {fault}.")))
     };
-    Ok(Clients { calls: built(builder())?, metering: built(builder().dns_resolver(Lookups::default()))? })
+    let direct = builder().no_gzip().no_deflate().no_brotli().no_zstd();
+    let metering = builder().dns_resolver(Lookups::default());
+    Ok(Clients { direct: built(direct)?, aws: built(builder())?, metering: built(metering)? })
 }
 
 /// Host names looked up on threads of their own, which start with the first look-up and end with the client.

@@ -19,8 +19,12 @@ pub struct Proxy {
 impl Proxy {
     /// For people: where it is and who says so, without its password.
     pub fn name(&self) -> String {
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        format!("{}:{port} ({})", self.url.host_str().unwrap_or_default(), self.variable)
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let unknown = match self.url.scheme() {
+            "http" | "https" => String::new(),
+            scheme => format!("; {scheme} is not supported"),
+        };
+        format!("{}{port} ({}{unknown})", self.url.host_str().unwrap_or_default(), self.variable)
     }
 }
 
@@ -98,7 +102,7 @@ fn proxy(variable: &'static str, text: &str) -> Result<Proxy> {
         None => (None, rest),
     };
     let url = Url::parse(&format!("{scheme}://{host}")).ok().filter(Url::has_host);
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https")).and_then(|mut url| {
+    let url = url.and_then(|mut url| {
         let (name, password) = user.map_or(("", None), |user| match user.split_once(':') {
             Some((name, password)) => (name, Some(password)),
             None => (user, None),
@@ -109,7 +113,7 @@ fn proxy(variable: &'static str, text: &str) -> Result<Proxy> {
         Some(url)
     });
     // The value may hold a password.
-    let wrong = || Error::new(Code::Config, format!("{variable} must be the http or https URL of a proxy."));
+    let wrong = || Error::new(Code::Config, format!("{variable} must be the URL of a proxy."));
     Ok(Proxy { url: url.ok_or_else(wrong)?, variable })
 }
 
@@ -183,7 +187,7 @@ mod tests {
         ] {
             assert_eq!(chosen(&[("HTTPS_PROXY", text)], "https://h").as_deref(), Some(want), "{text}");
         }
-        for text in ["http://", "socks5://p:1", "http://a b"] {
+        for text in ["http://", "u:a@", "http://a b"] {
             let error = Proxies::from_environment(&|name| (name == "ALL_PROXY").then(|| text.to_owned())).unwrap_err();
             assert_eq!(error.code, Code::Config, "{text}");
         }
@@ -221,5 +225,7 @@ mod tests {
     fn its_name_tells_no_password() {
         let proxy = proxy("HTTPS_PROXY", "u:secret@p:1").unwrap();
         assert_eq!(proxy.name(), "p:1 (HTTPS_PROXY)");
+        let proxy = super::proxy("ALL_PROXY", "socks5://u:secret@p").unwrap();
+        assert_eq!(proxy.name(), "p (ALL_PROXY; socks5 is not supported)");
     }
 }

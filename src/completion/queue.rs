@@ -31,7 +31,7 @@ pub const TOPIC_METERING: u32 = 2;
 /// The bytes of `revenium_frame`: size, body_size, call, tag, frame, code.
 pub const HEADER: usize = 32;
 /// While so many bytes of results lie unread, no further call may report here.
-const MAX_UNREAD_RESULTS: usize = 64 << 20;
+const MAX_UNREAD_RESULTS: usize = 256 << 20;
 /// More log and metering frames than this are dropped and counted.
 const MAX_NOTICES: usize = 1024;
 

@@ -1,6 +1,7 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
-use super::{Body, Failure, Head, Provider, Reply, request_id};
+use super::decoding::Decoder;
+use super::{Body, Failure, Head, HttpBody, Provider, Reply, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::patience::within;
 use crate::common::{http, proxy};
@@ -55,6 +56,7 @@ pub struct Prepared {
     /// The caller tries again by himself and has his own count of it.
     counts_himself: bool,
     body: Bytes,
+    max_response_bytes: usize,
 }
 
 /// Where messages go: `/v1/messages` below the base, whose path stays.
@@ -81,7 +83,7 @@ impl Prepared {
         let choices = &request.choices;
         let url = base.map_or_else(|| Ok(endpoint.url.clone()), messages_url)?;
         let mut headers = endpoint.headers.clone();
-        // Who compresses all the same is understood (the client decodes), but it delays events.
+        // Who compresses all the same is understood, but it delays events.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         authenticate(&mut headers, settings, credential, choices)?;
         let mut counts_himself = false;
@@ -105,7 +107,13 @@ impl Prepared {
         if !headers.contains_key(API_KEY) && !headers.contains_key(AUTHORIZATION) {
             return Err(Error::new(Code::Config, "No Anthropic key: set ANTHROPIC_API_KEY or anthropic_api_key."));
         }
-        Ok(Prepared { url, headers, counts_himself, body: request.body.clone() })
+        Ok(Prepared {
+            url,
+            headers,
+            counts_himself,
+            body: request.body.clone(),
+            max_response_bytes: settings.max_response_bytes,
+        })
     }
 
     /// The same with another body and further beta features.
@@ -139,11 +147,15 @@ impl Prepared {
                 return Err(Failure::before_answer(Error::new(Code::Timeout, text), true));
             }
         };
-        let head = Arc::new(head_of(&mut response));
-        if response.status().is_success() {
-            return Ok(Reply { head, body: Body::Http(response) });
+        let mut head = head_of(&mut response);
+        let is_success = response.status().is_success();
+        let max = if is_success { self.max_response_bytes } else { MAX_ERROR_BYTES };
+        let body = HttpBody { decoder: Decoder::new(&mut head.headers, max), response };
+        let head = Arc::new(head);
+        if is_success {
+            return Ok(Reply { head, body: Body::Http(body) });
         }
-        let mut failure = Failure::of_answer(head, error_body(response, silence).await);
+        let mut failure = Failure::of_answer(head, error_body(body, silence).await);
         // Such a request is read by the proxy, which may answer it by itself.
         if self.url.scheme() == "http"
             && let Some(proxy) = proxy::in_use(&self.url)
@@ -211,9 +223,9 @@ fn head_of(response: &mut reqwest::Response) -> Head {
 }
 
 /// The body of an error, as far as it comes.
-async fn error_body(mut response: reqwest::Response, silence: Duration) -> Vec<u8> {
+async fn error_body(mut coming: HttpBody, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Some(Ok(Some(chunk))) = within(silence, response.chunk()).await {
+    while let Some(Ok(Some(chunk))) = within(silence, coming.next()).await {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_ERROR_BYTES {
             body.truncate(MAX_ERROR_BYTES);

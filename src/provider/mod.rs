@@ -8,6 +8,7 @@ pub mod bedrock;
 pub mod bedrock;
 pub mod choice;
 pub mod credentials;
+mod decoding;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
@@ -15,6 +16,7 @@ use crate::common::retry;
 use crate::messages::{Framing, Tokens};
 pub use crate::settings::Provider;
 use bytes::Bytes;
+use decoding::Decoder;
 use reqwest::Client;
 use reqwest::header::HeaderMap;
 use serde::{Serialize, Serializer};
@@ -103,15 +105,33 @@ pub struct Reply {
 }
 
 pub enum Body {
-    Http(reqwest::Response),
+    Http(HttpBody),
     Bedrock(bedrock::Body),
+}
+
+/// A body as it came over HTTP, decoded.
+pub struct HttpBody {
+    response: reqwest::Response,
+    decoder: Decoder,
+}
+
+impl HttpBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(chunk) = self.response.chunk().await.map_err(|fault| http::broken_off(&fault))? {
+            let plain = self.decoder.push(chunk)?;
+            if !plain.is_empty() {
+                return Ok(Some(plain));
+            }
+        }
+        Ok(Some(self.decoder.end()?).filter(|rest| !rest.is_empty()))
+    }
 }
 
 impl Body {
     /// The next bytes; `None` at a clean end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         match self {
-            Body::Http(response) => response.chunk().await.map_err(|fault| http::broken_off(&fault)),
+            Body::Http(body) => body.next().await,
             Body::Bedrock(body) => Box::pin(body.next()).await,
         }
     }
@@ -119,7 +139,7 @@ impl Body {
     /// How many bytes are still to come, where the provider said so.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Body::Http(response) => response.content_length(),
+            Body::Http(body) => body.response.content_length(),
             Body::Bedrock(_) => None,
         }
     }

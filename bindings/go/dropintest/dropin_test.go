@@ -2,7 +2,11 @@ package dropintest
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,6 +163,12 @@ func sse(end string, events ...string) object {
 	return object{"headers": object{"content-type": "text/event-stream"}, "chunks": chunks, "end": end}
 }
 
+func labelled(kind string, events ...string) object {
+	answer := sse("ok", events...)
+	answer["headers"] = object{"content-type": kind}
+	return answer
+}
+
 const everyKind = `{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[` +
 	`{"type":"thinking","thinking":"Hm.","signature":"s"},{"type":"text","text":"Yes"},` +
 	`{"type":"tool_use","id":"t","name":"look","input":{"a":[1]}},{"type":"hologram","depth":3}],` +
@@ -204,6 +214,15 @@ func TestSameAsWithout(t *testing.T) {
 			"stream":        sse("ok", streamed...),
 			"error event":   sse("ok", append(streamed[:7:7], overloaded)...),
 			"broken stream": sse("cut", streamed[:7]...),
+			// As gateways do: errors with the status of a success, and labels that are wrong.
+			"error with 200":           {"text": overloaded, "headers": object{"content-type": "application/json"}},
+			"nameless error with 200":  {"text": `{"error":{"message":"no","code":502}}`, "headers": object{"content-type": "application/json"}},
+			"streamed error with 200":  {"chunks": []string{overloaded}, "headers": object{"content-type": "application/json"}},
+			"events labelled JSON":     labelled("application/json", streamed...),
+			"events labelled as text":  labelled("text/plain", streamed...),
+			"message labelled events":  {"chunks": []string{everyKind}, "headers": object{"content-type": "text/event-stream"}},
+			"message for a stream":     {"chunks": []string{everyKind}, "headers": object{"content-type": "application/json"}},
+			"message labelled as text": {"text": everyKind, "headers": object{"content-type": "text/plain"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				c := call{base: planned(t, answer), text: "hello"}
@@ -236,6 +255,87 @@ func TestSameAsWithout(t *testing.T) {
 			})
 		}
 	})
+}
+
+// What a proxy compresses, asked for or not, is to the program what it is without that: in any coding, flushed by event,
+// without its trailer, and announced but not done.
+func TestCompressed(t *testing.T) {
+	whole := []string{everyKind}
+	events := sse("ok", streamed...)["chunks"].([]string)
+	forEach(t, func(t *testing.T, s sdk) {
+		for name, test := range map[string]struct {
+			pieces []string
+			kind   string
+			ask    func(context.Context, call) (reply, error)
+		}{
+			"message": {whole, "application/json", s.message},
+			"stream":  {events, "text/event-stream", func(ctx context.Context, c call) (reply, error) { return s.stream(ctx, c, nil) }},
+		} {
+			t.Run(name, func(t *testing.T) {
+				answer := func(coding string, pieces []string) object {
+					chunks := make([]object, len(pieces))
+					for i, piece := range pieces {
+						chunks[i] = object{"base64": base64.StdEncoding.EncodeToString([]byte(piece))}
+					}
+					return object{"chunks": chunks, "headers": object{"content-type": test.kind, "content-encoding": coding}}
+				}
+				want, err := test.ask(context.Background(), call{base: planned(t, answer("identity", test.pieces))})
+				if err != nil || want.Text != "Yes" {
+					t.Fatal(want, err)
+				}
+				zipped, deflated, raw := coded(t, test.pieces, "gzip"), coded(t, test.pieces, "zlib"), coded(t, test.pieces, "flate")
+				joined := strings.Join(zipped, "")
+				answers := map[string]object{
+					"gzip": answer("gzip", zipped), "deflate": answer("deflate", deflated), "raw deflate": answer("deflate", raw),
+					"byte by byte": answer("gzip", strings.Split(joined, "")), "no trailer": answer("gzip", []string{joined[:len(joined)-8]}),
+					"not done": answer("gzip", test.pieces), "br, not done": answer("br", test.pieces),
+				}
+				for name, answer := range answers {
+					fresh(t)
+					got, err := test.ask(context.Background(), call{client: revenium.HTTPClient(), base: planned(t, answer)})
+					if err != nil || !reflect.DeepEqual(got, want) {
+						t.Errorf("%s: %+v %v, without compression %+v", name, got, err, want)
+					}
+					if all := records(t); len(all) != 1 || all[0]["outputTokenCount"] != 5.0 {
+						t.Errorf("%s: %v", name, all)
+					}
+				}
+			})
+		}
+	})
+}
+
+// coded are the pieces, each flushed, as who streams does.
+func coded(t *testing.T, pieces []string, coding string) []string {
+	t.Helper()
+	var out bytes.Buffer
+	var writer interface {
+		io.WriteCloser
+		Flush() error
+	}
+	switch coding {
+	case "gzip":
+		writer = gzip.NewWriter(&out)
+	case "zlib":
+		writer = zlib.NewWriter(&out)
+	default:
+		writer, _ = flate.NewWriter(&out, flate.DefaultCompression)
+	}
+	var all []string
+	for _, piece := range pieces {
+		if _, err := io.WriteString(writer, piece); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, out.String())
+		out.Reset()
+	}
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return append(all, out.String())
 }
 
 // The provider gets what the SDK would have sent itself.

@@ -3,6 +3,9 @@
 
 const COUNTS = ['input_tokens', 'output_tokens', 'cache_creation_input_tokens', 'cache_read_input_tokens'];
 
+/** A decimal number: what else Number() reads is no count. */
+const NUMBER = /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
+
 /** `usage` with whole numbers for floats and for numbers in quotes, and 0 for what is no count. null stays. Changes it. */
 function tidy(usage) {
   if (typeof usage !== 'object' || usage === null) return usage;
@@ -14,7 +17,7 @@ function tidy(usage) {
 }
 
 function count(given) {
-  const number = typeof given === 'string' && given.trim() !== '' ? Number(given) : given;
+  const number = typeof given === 'string' ? (NUMBER.test(given) ? Number(given) : 0) : given;
   return typeof number === 'number' && number > 0 && number < 2 ** 53 ? Math.trunc(number) : 0;
 }
 

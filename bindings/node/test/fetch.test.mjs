@@ -223,6 +223,9 @@ for (const [name, SDK, credential] of [
         [true, { json: failure }],
         [true, { headers: { 'content-type': 'application/json' } }],
         [false, { json: failure }],
+        // JSON labelled text/event-stream on a streamed request.
+        [true, { json: message, headers: { 'content-type': 'text/event-stream' } }],
+        [false, { json: { error: { message: 'no', code: 502 } } }],
       ]) {
         const { path, baseURL } = place();
         await plan(path, [answer]);

@@ -30,6 +30,7 @@ test('counts are numbers, however they were written', async () => {
     [{ input_tokens: 7.0, output_tokens: '5', cache_read_input_tokens: ' 3 ' }, { input_tokens: 7, output_tokens: 5, cache_read_input_tokens: 3 }],
     [{ input_tokens: null, output_tokens: 1e2, cache_creation_input_tokens: '2.9' }, { input_tokens: null, output_tokens: 100, cache_creation_input_tokens: 2 }],
     [{ input_tokens: {}, output_tokens: 'many', cache_read_input_tokens: -1.5 }, { input_tokens: 0, output_tokens: 0, cache_read_input_tokens: 0 }],
+    [{ input_tokens: '0x10', output_tokens: '1_0', cache_read_input_tokens: 'Infinity' }, { input_tokens: 0, output_tokens: 0, cache_read_input_tokens: 0 }],
     [undefined, undefined],
   ];
   for (const [usage, wanted] of written) {

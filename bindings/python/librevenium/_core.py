@@ -57,13 +57,15 @@ class Ended:
 class Call:
     """A call under way: what has arrived and was not taken. `head` and `ended` are None until they come."""
 
-    __slots__ = ("queue", "tag", "handle", "head", "events", "unread", "paused", "ended", "waiter", "__weakref__")
+    __slots__ = ("queue", "tag", "handle", "head", "begun", "events", "unread", "paused", "ended", "waiter", "__weakref__")
 
     def __init__(self, queue, tag, handle):
         self.queue = queue
         self.tag = tag
         self.handle = handle
         self.head = None
+        # An event has come.
+        self.begun = False
         self.events = collections.deque()
         self.unread = 0
         self.paused = False
@@ -86,6 +88,7 @@ class Call:
 
     def frame(self, kind, code, body):
         if kind == native.FRAME_EVENT:
+            self.begun = True
             self.events.append((code, body))
             self.unread += len(body)
             if self.unread > MAX_UNREAD and not self.paused:

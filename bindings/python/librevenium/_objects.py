@@ -3,6 +3,7 @@
 import json
 
 from . import _native as native
+from ._usage import tidy
 
 
 class Object(dict):
@@ -48,6 +49,7 @@ def parse(body):
 
 def message_of(ended):
     message = Message(parse(ended.body))
+    tidy(message.get("usage"))
     object.__setattr__(message, "_ended", ended)
     return message
 
@@ -64,6 +66,7 @@ class Snapshot:
         kind = event.get("type")
         if kind == "message_start":
             self.message = parse(json.dumps(event["message"]))
+            tidy(self.message.get("usage"))
         if self.message is None:
             return ()
         if kind == "content_block_start":
@@ -125,6 +128,7 @@ class Snapshot:
             usage = self.message["usage"] = Object()
         # Totals, not increments; null says nothing.
         usage.update({name: value for name, value in (event.get("usage") or {}).items() if value is not None})
+        tidy(usage)
 
 
 def is_ping(kind):

@@ -204,8 +204,9 @@ class Metered:
         return None if self.seconds is None or not self.streamed else time.monotonic() + self.seconds
 
     def streams(self, call):
-        """Whether the answer that has begun comes event by event. A proxy that does not stream sends one document."""
-        return self.streamed and call.head is not None and not _is_json(json.loads(call.head))
+        """Whether the answer that has begun comes event by event, whatever was announced. A proxy that does not stream
+        sends one document."""
+        return self.streamed and call.head is not None and (call.begun or not _is_json(json.loads(call.head)))
 
 
 def _object(value):
@@ -397,6 +398,9 @@ class _Made:
             yield events_bytes(call)
         ended = call.ended
         if ended.code == native.OK:
+            if not call.begun:
+                # One document, announced as events: it is what the provider sent.
+                yield ended.body
             return
         if ended.code > native.E_API:
             raise self.failure(ended)

@@ -23,6 +23,7 @@ def test_a_wheel_with_the_library_in_it(sandbox, tmp_path):
     assert "-py3-none-" in wheel.name and not wheel.name.endswith("-any.whl") and compat.name.endswith("-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"librevenium/_lib/librevenium.so", "librevenium/py.typed", "librevenium/_core.py"} <= names
+    assert any(name.endswith("/LICENSE-THIRD-PARTY.md") for name in names)
     site = tmp_path / "site"
     for each in (wheel, compat):
         zipfile.ZipFile(each).extractall(site)

@@ -93,11 +93,11 @@ impl Observed {
             bedrock_model: self.model.as_deref(),
             region: self.region.as_deref(),
             batch: seen.batch,
+            estimated_output,
+            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
             prompts: prompts.as_ref(),
             capture: self.metering.capture,
             key: self.metering.key.as_ref(),
-            estimated_output,
-            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
             recent_ids: &self.engine.recent_ids,
             middleware_source: &self.engine.settings.middleware_source,
         });

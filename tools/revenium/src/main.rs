@@ -1,8 +1,10 @@
-//! The `revenium` command: what lies in the spool, and what is wrong.
+//! The `revenium` command: what lies in the spool, what is wrong, and a sandbox to try things in.
 
 mod doctor;
+mod sandbox;
 mod spool;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use lexopt::prelude::*;
 use revenium::settings::{Settings, environment};
 
 const HELP: &str = "\
-revenium: looks into the spool of librevenium and tells what is wrong
+revenium: looks into the spool of librevenium, tells what is wrong, and plays a sandbox
 
 Usage:
   revenium status [--json]       settings, provider, and what waits in the spool
@@ -23,6 +25,10 @@ Usage:
   revenium spool drop --all      give up all records of this account that no living process is sending
   revenium doctor [--json] [--timeout SECONDS]
                                  check configuration, credentials, spool and network
+  revenium sandbox [...]         Anthropic, Bedrock and Revenium played on this machine, with a page that shows what
+                                 is metered; `revenium sandbox --help` has its options
+  revenium watch [...]           the same page for a real program: what waits in its spool and what becomes of it, read
+                                 only; `revenium watch --help` has its options
 
 An ID is the transaction id that `spool list` shows, or as much of its beginning as tells it from the others.
 FINGERPRINT names the records of another key or address, as `status` shows it: after the key was changed, --from sends
@@ -44,6 +50,8 @@ enum Command {
     Send { timeout: Duration, from: Option<String> },
     Drop { id: Option<String> },
     Doctor { timeout: Duration, json: bool },
+    Sandbox(sandbox::Sandbox),
+    Watch(watch::Watch),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +84,8 @@ fn run(command: Command) -> Result<(), String> {
         Command::Send { timeout, from } => spool::send(&load()?.0, timeout, from.as_deref()),
         Command::Drop { id } => spool::drop(&load()?.0, id.as_deref()),
         Command::Doctor { timeout, json } => doctor::doctor(timeout, json),
+        Command::Sandbox(asked) => sandbox::sandbox(asked),
+        Command::Watch(asked) => watch::watch(asked),
     }
 }
 
@@ -97,6 +107,12 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
             Long("all") => all = true,
             Long("timeout") => timeout = Some(Duration::from_secs(arguments.value()?.parse::<u32>()?.into())),
             Long("from") => from = Some(arguments.value()?.string()?),
+            Value(word) if words.is_empty() && word == "sandbox" => {
+                return Ok(sandbox::parse(arguments)?.map(Command::Sandbox));
+            }
+            Value(word) if words.is_empty() && word == "watch" => {
+                return Ok(watch::parse(arguments)?.map(Command::Watch));
+            }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),
         }

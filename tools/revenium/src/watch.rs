@@ -1,0 +1,223 @@
+//! `revenium watch`: the records of a host's spool on the sandbox's page, read only.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ::sandbox::{Feed, View, estimate};
+use lexopt::prelude::*;
+use revenium::common::log::redact;
+use revenium::settings::{Settings, environment};
+use serde_json::{Map, Value as Json, json};
+
+use crate::sandbox::show;
+use crate::spool::{directory, folder, looks, user_in_words};
+
+const HELP: &str = "\
+revenium watch: shows what waits in the spool and what becomes of it, on a page
+
+Usage:
+  revenium watch [--port N] [--open] [--seconds N]
+
+Nothing is changed, nothing is sent. The records are those of REVENIUM_SPOOL_DIR, REVENIUM_METERING_API_KEY and
+REVENIUM_METERING_BASE_URL; e-mail addresses and keys are left out. It listens on 127.0.0.1 only, and its address holds a
+secret, because others may have a login on this machine.
+
+  --port N      the port; 7358 by default, 0 takes a free one
+  --open        open the page in a browser
+  --seconds N   end after so many seconds
+";
+
+const PORT: u16 = 7358;
+/// Between two looks into the spool.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What a page is told at most before it is told anew, of what still waits.
+const LIMIT: usize = 200_000;
+
+pub struct Watch {
+    port: u16,
+    open: bool,
+    seconds: Option<u64>,
+}
+
+/// `None`: the help was asked for, and shown.
+pub fn parse(mut arguments: lexopt::Parser) -> Result<Option<Watch>, lexopt::Error> {
+    let mut watch = Watch { port: PORT, open: false, seconds: None };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            Long("port") => watch.port = arguments.value()?.parse()?,
+            Long("open") => watch.open = true,
+            Long("seconds") => watch.seconds = Some(arguments.value()?.parse()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(watch))
+}
+
+pub fn watch(asked: Watch) -> Result<(), String> {
+    let settings = Settings::load(None, &environment).map_err(|error| error.message)?.0;
+    let directory = directory(&settings)?;
+    let feed = Arc::new(Feed::default());
+    let mut known = Known::default();
+    // What is wrong is said before anything is shown.
+    known.tell(seen(&settings)?, &feed);
+    let filled = feed.clone();
+    // It ends with the process.
+    thread::spawn(move || {
+        loop {
+            thread::sleep(PAUSE);
+            match seen(&settings) {
+                Ok(seen) => known.tell(seen, &filled),
+                Err(why) => eprintln!("revenium: {why}"),
+            }
+        }
+    });
+
+    let view = View {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, asked.port)),
+        path: format!("/{}", uuid::Uuid::new_v4().simple()),
+        about: json!({
+            "mode": "watch",
+            "place": format!("The spool in {}, read only; e-mail addresses and keys are left out.", directory.display()),
+        }),
+        seconds: asked.seconds,
+    };
+    let listening = |url: &str| {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "What lies in {}: {url}", directory.display())?;
+        stdout.flush()?;
+        if asked.open {
+            show(url);
+        }
+        Ok(())
+    };
+    ::sandbox::view(view, feed, listening).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("port {} is in use; choose another with --port, or 0 for a free one", asked.port)
+        }
+        _ => format!("the page cannot be served: {error}"),
+    })
+}
+
+/// A record as it was found.
+struct Seen {
+    key: String,
+    created_ms: u64,
+    body: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, PartialEq)]
+struct State {
+    name: &'static str,
+    why: String,
+}
+
+fn seen(settings: &Settings) -> Result<Vec<Seen>, String> {
+    let mut seen = Vec::new();
+    for look in looks(&folder(settings)?)?.segments {
+        let why = match look.user {
+            Some(_) => user_in_words(look.user),
+            None => "left behind; the next process with this spool sends it, or revenium spool send".into(),
+        };
+        seen.extend(look.rows.iter().map(|row| Seen {
+            key: row.record.idempotency_key.clone(),
+            created_ms: row.created_ms,
+            body: row.record.body.to_vec(),
+            state: State { name: "waiting", why: why.clone() },
+        }));
+    }
+    seen.sort_by_key(|seen| seen.created_ms);
+    Ok(seen)
+}
+
+/// What the pages were told.
+#[derive(Default)]
+struct Known {
+    records: HashMap<String, Told>,
+    /// Of the last record.
+    number: u64,
+    told: usize,
+}
+
+struct Told {
+    item: Map<String, Json>,
+    state: State,
+}
+
+impl Known {
+    fn tell(&mut self, seen: Vec<Seen>, feed: &Feed) {
+        if self.told > LIMIT {
+            self.records.retain(|_, told| told.state.name == "waiting");
+            self.told = self.records.len();
+            feed.clear();
+            let mut left: Vec<&Told> = self.records.values().collect();
+            left.sort_by_key(|told| told.item["n"].as_u64());
+            left.iter().for_each(|told| feed.push(&json!(told.item)));
+        }
+        let here: HashSet<&str> = seen.iter().map(|seen| seen.key.as_str()).collect();
+        let gone = State { name: "gone", why: "delivered, or refused for good".into() };
+        for (_, told) in
+            self.records.iter_mut().filter(|(key, told)| told.state.name == "waiting" && !here.contains(key.as_str()))
+        {
+            self.told += usize::from(told.becomes(&gone, feed));
+        }
+        for seen in seen {
+            if let Some(told) = self.records.get_mut(&seen.key) {
+                self.told += usize::from(told.becomes(&seen.state, feed));
+                continue;
+            }
+            self.number += 1;
+            let mut told = Told { item: item(self.number, &seen), state: State { name: "", why: String::new() } };
+            self.told += usize::from(told.becomes(&seen.state, feed));
+            self.records.insert(seen.key, told);
+        }
+    }
+}
+
+impl Told {
+    /// Tells the pages; `false` when there is nothing new to tell.
+    fn becomes(&mut self, state: &State, feed: &Feed) -> bool {
+        if self.state == *state {
+            return false;
+        }
+        self.state = state.clone();
+        self.item.insert("state".into(), state.name.into());
+        self.item.insert("why".into(), state.why.as_str().into());
+        feed.push(&json!(self.item));
+        true
+    }
+}
+
+fn item(number: u64, seen: &Seen) -> Map<String, Json> {
+    let body: Map<String, Json> = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let kind = if body.contains_key("toolId") { "tool" } else { "completion" };
+    let mut item = Map::new();
+    if let Some(cost) = estimate(&body) {
+        item.insert("cost".into(), cost.into());
+    }
+    item.insert("kind".into(), kind.into());
+    item.insert("n".into(), number.into());
+    item.insert("at".into(), seen.created_ms.into());
+    item.insert("key".into(), seen.key.as_str().into());
+    item.insert("body".into(), redacted(Json::Object(body)));
+    item
+}
+
+fn redacted(value: Json) -> Json {
+    match value {
+        Json::String(text) => redact(&text).to_string().into(),
+        Json::Array(values) => values.into_iter().map(redacted).collect(),
+        Json::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, redacted(value))).collect::<Map<_, _>>().into()
+        }
+        other => other,
+    }
+}

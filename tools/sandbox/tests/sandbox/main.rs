@@ -1,0 +1,6 @@
+//! Drives the built binary over real sockets.
+
+mod page;
+mod platform;
+mod services;
+mod support;
