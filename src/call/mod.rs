@@ -406,7 +406,7 @@ fn record(
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
         batch: None,
-        prompts: used.prompts,
+        prompts: seen.prompts,
         capture: job.metering.capture,
         key: job.metering.key.as_ref(),
         recent_ids: &engine.recent_ids,

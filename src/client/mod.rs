@@ -371,13 +371,6 @@ impl Engine {
 
     fn new_delivery(&self, destination: Arc<Destination>) -> Result<Arc<Delivery>> {
         let settings = &self.settings;
-        let directory = settings.spool_directory(&environment);
-        if directory.is_none() && settings.spool_dir.is_none() {
-            log::warn!(
-                "records are kept in memory only, and lost if the process ends before they are sent: there is \
-                 neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
-            );
-        }
         let options = delivery::Options {
             workers: settings.metering_workers,
             attempt_timeout: Duration::from_millis(settings.metering_timeout_ms),
