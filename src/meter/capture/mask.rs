@@ -155,7 +155,7 @@ fn tokens(text: &str) -> Option<String> {
 fn authorizations(text: &str) -> Option<String> {
     replaced(text, &AUTHORIZATION, |found| {
         let value = found.rfind([' ', '\t'])? + 1;
-        let is_basic = found[skip_before(found)..].as_bytes().get(1).is_some_and(|b| b.eq_ignore_ascii_case(&b'a'));
+        let is_basic = found.as_bytes()[skip_before(found)..].get(1).is_some_and(|b| b.eq_ignore_ascii_case(&b'a'));
         if is_basic {
             // Otherwise it is a word behind "basic".
             let credentials = BASE64_STANDARD_NO_PAD.decode(found[value..].trim_end_matches('=')).ok()?;
@@ -279,7 +279,7 @@ fn is_card(bytes: impl DoubleEndedIterator<Item = u8> + Clone) -> bool {
             (_, digit) => 2 * digit,
         })
         .sum();
-    (13..=19).contains(&count) && matches!(digits.clone().next(), Some(2..=6)) && sum % 10 == 0
+    (13..=19).contains(&count) && matches!(digits.clone().next(), Some(2..=6)) && sum.is_multiple_of(10)
 }
 
 // ---- JSON ----
