@@ -21,7 +21,8 @@ version=$(sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 example=examples/c/getting_started.c
 
 # Staged under DESTDIR and with a library directory two levels deep, as distributions do; then moved.
-make install PROFILE=dev DESTDIR="$scratch/stage" PREFIX=/opt/revenium LIBDIR=/opt/revenium/lib/multiarch
+make install PROFILE=dev DESTDIR="$scratch/stage" PREFIX=/opt/revenium LIBDIR=/opt/revenium/lib/multiarch >"$scratch/hint"
+[ ! -s "$scratch/hint" ] || fail "a staged installation tells how to use it where it is not"
 mv "$scratch/stage/opt/revenium" "$scratch/moved"
 lib=$scratch/moved/lib/multiarch
 export PKG_CONFIG_PATH="$lib/pkgconfig"
@@ -34,7 +35,27 @@ rm -r "$scratch/moved" "$scratch/stage"
 
 prefix=$scratch/usr
 lib=$prefix/lib
-make install PROFILE=dev PREFIX="$prefix"
+make install PROFILE=dev PREFIX="$prefix" >"$scratch/hint"
+
+# What it says at its end is enough, as it stands, in a new shell.
+mkdir "$scratch/hinted"
+cp "$example" "$scratch/hinted/hello.c"
+cp examples/c/example.h "$scratch/hinted"
+sed -n 's/^    //p' "$scratch/hint" >"$scratch/hinted/paste"
+echo 'revenium status' >>"$scratch/hinted/paste"
+(cd "$scratch/hinted" && env -u PKG_CONFIG_PATH -u LD_LIBRARY_PATH sh -eu paste >/dev/null) || { cat "$scratch/hint" >&2; fail "its hint does not build"; }
+expect "$scratch/hinted/a.out"
+# Where the loader is configured to look there, its cache is all that is wanting.
+echo "$lib" >"$scratch/ld.so.conf"
+cache="ldconfig -C $scratch/ld.so.cache -f $scratch/ld.so.conf"
+hint() { LDCONFIG=$cache bindings/c/hint.sh "$prefix" "$lib" "$prefix/bin"; }
+hint | grep -q 'ld\.so\.conf$' && ! hint | grep -q rpath || { hint >&2; fail "its hint forgets ldconfig"; }
+PATH=$PATH:/usr/sbin:/sbin $cache
+hint | grep -q 'ldconfig\|rpath' && { hint >&2; fail "its hint wants more than there needs to be"; }
+
+# What docs/install.md says that it needs of a system.
+needed=$(readelf -d "$lib/librevenium.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+for file in $needed; do grep -q "\`$file\`" docs/install.md || fail "docs/install.md does not say that $file is needed"; done
 
 [ -s "$prefix/share/doc/revenium/THIRD_PARTY.md" ] || fail "the licences of what is linked are missing"
 readelf -d "$lib/librevenium.so" | grep -q 'SONAME.*\[librevenium\.so\.1\]' || fail "the soname is not librevenium.so.1"

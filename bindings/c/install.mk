@@ -37,6 +37,7 @@ install: ## headers, libraries, the revenium command, pkg-config and CMake files
 	$(fill) bindings/c/revenium.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/revenium.pc
 	for file in revenium-config revenium-config-version; do \
 	    $(fill) bindings/c/$$file.cmake.in >$(DESTDIR)$(CMAKEDIR)/$$file.cmake || exit 1; done
+	@[ -n "$(DESTDIR)" ] || bindings/c/hint.sh $(PREFIX) $(LIBDIR) $(BINDIR)
 
 uninstall: ## the same files, gone
 	rm -f $(DESTDIR)$(BINDIR)/revenium
