@@ -29,7 +29,20 @@ function places(environment) {
   return found;
 }
 
-/** Load the first library that `load` can load: `{ library, path }`. Throws one error that lists what was tried. */
+/** What to do about it: one sentence. */
+function advice(environment) {
+  if (environment.REVENIUM_LIBRARY) return 'REVENIUM_LIBRARY decides alone: name a file that can be loaded, or unset it.';
+  if (process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime) {
+    return 'This system has musl, not glibc (Alpine): build the library here, or take an image with glibc, node:*-slim say.';
+  }
+  const built = `build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of ${FILE}`;
+  return (
+    `Either ${built}, or install it (make install, then ldconfig). In a bundle, leave the package librevenium external. ` +
+    'docs/install.md of librevenium has more.'
+  );
+}
+
+/** Load the first library that `load` can load: `{ library, path }`. Throws one error that lists what was tried, with advice. */
 function find(load, environment = process.env) {
   const tried = [];
   for (const place of places(environment)) {
@@ -43,7 +56,8 @@ function find(load, environment = process.env) {
       tried.push(`${place.what} (${place.path}): ${cause.message}`);
     }
   }
-  throw new Error(`librevenium was not found. Tried:\n${tried.map((line) => `  - ${line}`).join('\n')}`);
+  const list = tried.map((line) => `  - ${line}`).join('\n');
+  throw new Error(`librevenium was not found. Tried:\n${list}\n${advice(environment)}`);
 }
 
 module.exports = { find };

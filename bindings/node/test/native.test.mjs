@@ -1,13 +1,14 @@
 // The binding against the header, and where it finds the library.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
+import { build } from 'esbuild';
 import { run } from './tools.mjs';
 
 const require = createRequire(import.meta.url);
@@ -59,15 +60,15 @@ test('no callback from foreign threads, no thread pool, no struct conversion', (
   }
 });
 
-test('an error names every place that was tried', () => {
+test('an error names every place that was tried, and what to do', () => {
   const refuse = (path) => {
     throw new Error(`cannot load ${path}`);
   };
   assert.throws(() => find(refuse, {}), (error) => {
-    for (const part of [`librevenium-${process.platform}-${process.arch}`, 'target', 'search path']) assert.ok(error.message.includes(part), part);
+    for (const part of [`librevenium-${process.platform}-${process.arch}`, 'target', 'search path', 'make build', 'set REVENIUM_LIBRARY', 'make install', 'external']) assert.ok(error.message.includes(part), part);
     return true;
   });
-  assert.throws(() => find(refuse, { REVENIUM_LIBRARY: '/no/such.so' }), /REVENIUM_LIBRARY \(\/no\/such\.so\)/);
+  assert.throws(() => find(refuse, { REVENIUM_LIBRARY: '/no/such.so' }), /REVENIUM_LIBRARY \(\/no\/such\.so\)[^]*or unset it/);
 });
 
 test('REVENIUM_LIBRARY decides, and nothing else is taken instead', async () => {
@@ -91,4 +92,23 @@ test('a library that is not ours is refused in words', async () => {
   const { code, stderr } = await run('', { env: { REVENIUM_LIBRARY: other } });
   assert.equal(code, 1);
   assert.match(stderr, /is no librevenium of ABI 1: it lacks revenium_version/);
+});
+
+test('a bundle that leaves the package external runs', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'librevenium-'));
+  try {
+    const entry = join(directory, 'entry.mjs');
+    writeFileSync(entry, "import { version } from 'librevenium';\nconsole.log(version);\n");
+    const packages = join(directory, 'node_modules');
+    mkdirSync(packages);
+    symlinkSync(fileURLToPath(new URL('..', import.meta.url)), join(packages, 'librevenium'));
+    for (const format of ['esm', 'cjs']) {
+      const outfile = join(directory, `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`);
+      await build({ entryPoints: [entry], outfile, format, bundle: true, platform: 'node', external: ['librevenium'] });
+      const { status, stdout, stderr } = spawnSync(process.execPath, [outfile], { encoding: 'utf8', cwd: directory });
+      assert.deepEqual([status, stdout.trim()], [0, native.version()], stderr);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

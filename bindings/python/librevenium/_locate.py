@@ -23,8 +23,18 @@ def places():
     return [*found, ("the loader's search path", INSTALLED)]
 
 
+def advice():
+    """What to do about it: one sentence."""
+    if os.environ.get("REVENIUM_LIBRARY"):
+        return "REVENIUM_LIBRARY decides alone: name a file that can be loaded, or unset it."
+    return (
+        f"Either build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of {FILE}, or install "
+        "it (make install, then ldconfig), or install a wheel for this platform. docs/install.md of librevenium has more."
+    )
+
+
 def find():
-    """Load the first library there is: (library, path). Raises one ImportError that lists what was tried."""
+    """Load the first library there is: (library, path). Raises one ImportError that lists what was tried, with advice."""
     tried = []
     for what, path in places():
         if isinstance(path, Path) and not path.exists():
@@ -34,4 +44,4 @@ def find():
             return ctypes.CDLL(os.fspath(path)), os.fspath(path)
         except OSError as error:
             tried.append(f"{what}: {error}")
-    raise ImportError("librevenium was not found. Tried:\n" + "\n".join(f"  - {line}" for line in tried))
+    raise ImportError("\n".join(["librevenium was not found. Tried:", *(f"  - {line}" for line in tried), advice()]))

@@ -90,7 +90,14 @@ def test_the_version():
 
 def test_a_chosen_library_that_does_not_load_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setenv("REVENIUM_LIBRARY", "/nowhere/librevenium.so")
-    with pytest.raises(ImportError, match="REVENIUM_LIBRARY.*nowhere"):
+    with pytest.raises(ImportError, match="(?s)REVENIUM_LIBRARY.*nowhere.*or unset it"):
+        _locate.find()
+
+
+def test_where_there_is_none_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("REVENIUM_LIBRARY")
+    monkeypatch.setattr(_locate, "places", lambda: [("the loader's search path", "librevenium-none.so")])
+    with pytest.raises(ImportError, match="(?s)search path: .*make build.*set REVENIUM_LIBRARY.*make install.*wheel"):
         _locate.find()
 
 
