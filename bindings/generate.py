@@ -40,7 +40,7 @@ def layout(struct):
 
 def go():
     words = {"UTF8": "UTF8", "JSON": "JSON", "AWS": "AWS", "API": "API", "BUDGET": "BudgetExceeded"}
-    lines = [f"// {NOTE}; DO NOT EDIT.", "", "package revenium", "", "const (", "\tcodeOK Code = 0"]
+    lines = [f"// {NOTE}; DO NOT EDIT.", "", "//go:build cgo", "", "package revenium", "", "const (", "\tcodeOK Code = 0"]
     for name, number, comment in NUMBERS:
         if name == "EMPTY":
             lines += ["", f"\tcodeEmpty Code = {number}"]

@@ -65,18 +65,28 @@ make -s --no-print-directory -C "$root" install PROFILE=dev PREFIX="$scratch/usr
 # Go's build cache does not look at what pkg-config says, which is another place in each run; it does look at CGO_CFLAGS.
 CGO_CFLAGS="-O2 -g -DRUN=$$" PKG_CONFIG_PATH=$scratch/usr/lib/pkgconfig go build -tags revenium_pkgconfig -o installed .
 expect getting_started env LD_LIBRARY_PATH="$scratch/usr/lib" "$scratch/elsewhere/installed"
+mkdir "$scratch/beside"
+cp installed "$scratch/usr/lib/librevenium.so.1" "$scratch/beside"
+expect getting_started "$scratch/beside/installed"
 go build -tags revenium_static -o archive . && expect getting_started "$scratch/elsewhere/archive"
 readelf -d archive | grep -q 'NEEDED.*librevenium' && fail "the static program needs the library"
 
 mkdir "$scratch/copy"
 (cd "$binding" && tar -cf - --exclude='./lib/*/*.so*' .) | tar -xf - -C "$scratch/copy"
-make -s --no-print-directory -C "$scratch/copy" lib PROFILE=debug TARGET="$root/target"
+make -s --no-print-directory -C "$scratch/copy" lib PROFILE=debug ROOT="$root"
 go mod edit -replace=$module="$scratch/copy"
 go build -o copied . && expect getting_started "$scratch/elsewhere/copied"
-go mod vendor && [ -e "vendor/$module/lib/linux_amd64/lib.go" ] || fail "go mod vendor leaves lib out"
-# Beside its library a program runs anywhere.
+# Vendored, it is all there without that module.
+go mod vendor
 mkdir "$scratch/deployed"
 mv copied "$scratch/copy/lib/linux_amd64/librevenium.so.1" "$scratch/deployed" && rm -r "$scratch/copy"
+go build -mod=vendor -o vendored . && expect getting_started "$scratch/elsewhere/vendored"
+# Beside its library a program runs anywhere.
 expect getting_started "$scratch/deployed/copied"
 
-echo "go: $passed tests passed; 8 examples, 5 ways to link"
+# Without cgo: one sentence.
+CGO_ENABLED=0 go build -mod=vendor . 2>"$scratch/errors" && fail "the package builds without cgo"
+[ "$(grep -c '\.go:' "$scratch/errors")" = 1 ] && grep -q 'needs cgo: install a C compiler' "$scratch/errors" ||
+    { cat "$scratch/errors" >&2; fail "without cgo this is no one sentence"; }
+
+echo "go: $passed tests passed; 8 examples, 6 ways to link"

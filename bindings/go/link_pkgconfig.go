@@ -2,7 +2,8 @@
 
 package revenium
 
-// An installed library, found by pkg-config.
+// An installed library, found by pkg-config; a deployed program may have it beside itself.
 
 // #cgo pkg-config: revenium
+// #cgo LDFLAGS: -Wl,-rpath,$ORIGIN
 import "C"
