@@ -207,17 +207,17 @@ pub(super) static TABLE: &[Setting] = &[
     // Budgets.
     flag("budget_enforcement", "false", |s, v| s.budget_enforcement = v,
         "Refuse calls that a rule of Revenium's cost controls blocks, before they leave. Needs `team_id`.")
-        .env(&["REVENIUM_CIRCUIT_BREAKER_ENABLED"]),
+        .env(&["REVENIUM_BUDGET_ENFORCEMENT", "REVENIUM_CIRCUIT_BREAKER_ENABLED"]),
     flag("budget_shadow", "false", |s, v| s.budget_shadow = v,
         "Only log and count what would be refused: to try `budget_enforcement` out."),
-    flag("budget_bypass", "false", |s, v| s.budget_bypass = v, "Let every call pass, whatever the rules say.").env(&["REVENIUM_BYPASS"]),
+    flag("budget_bypass", "false", |s, v| s.budget_bypass = v, "Let every call pass, whatever the rules say.").env(&["REVENIUM_BUDGET_BYPASS", "REVENIUM_BYPASS"]),
     text("budget_fail_mode", "`open` or `closed`", "open",
         |s, v| parse::choice(v, &[("open", FailMode::Open), ("closed", FailMode::Closed)], &mut s.budget_fail_mode),
-        "What becomes of calls as long as no rules could be fetched: they pass, or are refused.").env(&["REVENIUM_CB_FAIL_MODE"]),
+        "What becomes of calls as long as no rules could be fetched: they pass, or are refused.").env(&["REVENIUM_BUDGET_FAIL_MODE", "REVENIUM_CB_FAIL_MODE"]),
     number("budget_poll_interval_ms", SECOND..=DAY, "60000", |s, v| s.budget_poll_interval_ms = v, "How often the rules are fetched.")
         .env(&["REVENIUM_BUDGET_POLL_INTERVAL_MS", "REVENIUM_CB_POLL_INTERVAL_SECONDS"]),
     text("budget_cache_dir", "the path of a directory", "", |s, v| { s.budget_cache_dir = parse::some(v); true },
-        "Where the last rules are kept, for a start while Revenium cannot be reached. Default: nowhere.").env(&["REVENIUM_CACHE_DIR"]),
+        "Where the last rules are kept, for a start while Revenium cannot be reached. Default: nowhere.").env(&["REVENIUM_BUDGET_CACHE_DIR", "REVENIUM_CACHE_DIR"]),
     text("enforcement_base_url", URL, "",
         |s, v| (v.is_empty() || parse::is_base_url(v)) && { s.enforcement_base_url = parse::some(v); true },
         "Where the rules are. Default: the host of the metering address."),
