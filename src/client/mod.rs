@@ -4,6 +4,7 @@ pub mod handles;
 pub mod process;
 pub mod runtime;
 pub mod status;
+pub mod summary;
 
 use crate::call::{self, Call, Job, Unfinished};
 use crate::client::handles::Object;
@@ -48,6 +49,7 @@ pub struct Engine {
     metering_url: reqwest::Url,
     platform: Arc<Platform>,
     pub budgets: Arc<Budgets>,
+    summaries: summary::Waiting,
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
     http: OnceCell<http::Clients>,
@@ -111,6 +113,7 @@ impl Engine {
             anthropic: OnceCell::new(),
             bedrock: Arc::new(Bedrock::new(settings.clone())),
             metering_url,
+            summaries: summary::Waiting::default(),
             budgets: Arc::new(Budgets::new(settings.clone(), platform.clone())),
             platform,
             base_metadata,
@@ -481,6 +484,7 @@ impl Engine {
         };
         let flushed = delivery.is_none_or(flush);
         let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
+        self.print_what_waits();
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.stop();
         }
