@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value as Json;
 
 use super::parse::{self, Value};
-use super::{AuthHeader, FailMode, ProviderChoice, Secret, Settings, SpoolSync};
+use super::{AuthHeader, FailMode, PrintSummary, ProviderChoice, Secret, Settings, SpoolSync};
 use crate::common::log::redact;
 
 /// One row.
@@ -299,6 +299,9 @@ pub(super) static TABLE: &[Setting] = &[
     // Log.
     text("log_level", "`DEBUG`, `INFO`, `WARN`, `ERROR` or `CRITICAL`", "WARN", |s, v| v.parse().map(|level| s.log_level = level).is_ok(),
         "What is logged on standard error. Revenium's other middlewares default to `INFO`; a library is quiet in its host."),
+    text("print_summary", "`off`, `human` or `json`", "off",
+        |s, v| parse::choice(v, &[("off", PrintSummary::Off), ("false", PrintSummary::Off), ("human", PrintSummary::Human), ("true", PrintSummary::Human), ("json", PrintSummary::Json)], &mut s.print_summary),
+        "Print model, tokens, time and cost of each metered call on standard error. `true` means `human`. The cost is fetched where the team is known and the key may do it."),
     flag("debug", "false", |s, v| s.debug = v, "Log everything, whatever `log_level` says."),
 
     // Fields of the usage record that neither call nor scope give.
