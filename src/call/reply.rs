@@ -6,9 +6,10 @@ use crate::client::Engine;
 use crate::common::error::{Code, Error, HttpError, Result};
 use crate::common::json::mend;
 use crate::completion::Bell;
-use crate::messages::{Batch, Framing, Reader, Summary};
+use crate::messages::{Batch, Framing, Message, Reader, Summary};
 use crate::provider::{Body, Provider, Reply};
 use bytes::{Bytes, BytesMut};
+use serde_json::value::RawValue;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -125,6 +126,11 @@ fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
         return Ok(message.summary().clone());
     }
     let text = mend::text(body);
+    if let Some(message) = of_events(&text, max) {
+        let summary = message.summary().clone();
+        *body = message.to_json()?;
+        return Ok(summary);
+    }
     let mended = mend::escape_controls(&text).unwrap_or_else(|| text.into_owned());
     match Summary::of(mended.as_bytes()) {
         Err(error) if error.code == Code::Stream => Err(fault),
@@ -133,6 +139,18 @@ fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
             read
         }
     }
+}
+
+/// The message that events without any framing make: one after the other, or as a list.
+fn of_events(text: &str, max: usize) -> Option<Message> {
+    let listed = serde_json::from_str::<Vec<&RawValue>>(text).ok();
+    let events = listed.unwrap_or_else(|| mend::several(text));
+    let mut reader = Reader::new(Framing::Events, max);
+    let mut batch = Batch::new();
+    for event in events {
+        reader.push(event.get().as_bytes(), &mut batch).ok()?;
+    }
+    reader.is_complete().then(|| reader.into_message())
 }
 
 pub(super) async fn stream(

@@ -5,8 +5,15 @@ use crate::common::error::{Code, Error, HttpError};
 
 /// Whether `object` is an error envelope: the Messages API's, or one of the other shapes that gateways use.
 pub(super) fn is_error(object: &Object<'_>) -> bool {
-    let kind = object.string("type");
-    kind.as_deref() == Some("error") || kind.is_none() && object.get_non_null("error").is_some()
+    match object.string("type") {
+        Some(kind) => kind == "error",
+        None => {
+            ["error", "errors", "detail"].into_iter().any(|name| object.get_non_null(name).is_some())
+                // A message_start without its type has an object there.
+                || object.string("message").is_some()
+                || object.get("success").is_some_and(|success| success.get() == "false")
+        }
+    }
 }
 
 /// What `data`, an error envelope, says. The sentence quotes no more than its type. `whence` begins the sentence.
@@ -15,7 +22,7 @@ pub(super) fn of(data: &[u8], whence: &str) -> Error {
     let inner = object.as_ref().and_then(|object| object.object("error"));
     let part = |name: &str| [&inner, &object].into_iter().flatten().find_map(|object| object.get_non_null(name));
     let kind = inner.as_ref().and_then(|inner| inner.string("type")).unwrap_or_default();
-    let status = ["code", "status"].into_iter().filter_map(part).find_map(count);
+    let status = ["code", "status", "statusCode"].into_iter().filter_map(part).find_map(count);
     let code = match kind.as_str() {
         "overloaded_error" => Code::Overloaded,
         "rate_limit_error" => Code::RateLimit,

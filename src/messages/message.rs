@@ -119,7 +119,11 @@ impl Message {
     /// Takes over any other event.
     pub(super) fn apply(&mut self, kind: Kind, event: &Object<'_>) {
         match kind {
-            Kind::MessageStart if !self.started() => self.start(event),
+            Kind::MessageStart if !self.started() => {
+                if let Some(message) = event.object("message") {
+                    self.start(&message);
+                }
+            }
             // A gateway left message_start out: what is counted is billed all the same.
             Kind::MessageDelta | Kind::MessageStop if !self.started() => self.change(event),
             _ if !self.started() => {}
@@ -131,13 +135,22 @@ impl Message {
         }
     }
 
-    fn start(&mut self, event: &Object<'_>) {
-        let Some(message) = event.object("message") else { return };
+    /// Takes over a message that came whole, as an event of its own. False: there is one already.
+    pub(super) fn take_whole(&mut self, message: &Object<'_>) -> bool {
+        if self.started() {
+            return false;
+        }
+        self.start(message);
+        self.summary.written.count(self.summary.usage.tokens.output.unwrap_or(0));
+        true
+    }
+
+    fn start(&mut self, message: &Object<'_>) {
         let content = message.get("content").and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
         let content = content.unwrap_or_default().into_iter().filter_map(Object::of);
         self.blocks = (0..).zip(content).map(|(index, block)| Block::new(index, &block)).collect();
         self.usage = message.object("usage").map(|usage| usage.to_members());
-        self.summary = Summary::of_message(&message);
+        self.summary = Summary::of_message(message);
         for block in &self.blocks {
             block.part.into_iter().for_each(|part| self.summary.written.add(part, block.grown.as_bytes()));
         }

@@ -200,10 +200,18 @@ impl Progress {
 
     /// What is no JSON object, but may have been one before somebody passed it on.
     fn damaged_event(&mut self, name: Name, json: &str, batch: &mut Batch) -> Result<()> {
-        if json.trim() == "[DONE]" && self.message.summary().stop_reason.is_some() {
+        if json.trim().trim_matches('"') == "[DONE]" && self.message.summary().stop_reason.is_some() {
             // Gateways end a stream so; a message that has its stop_reason is whole by then.
             self.is_complete = true;
             return Ok(());
+        }
+        if json.trim_start().starts_with("data:") {
+            // Two that frame events, one behind the other.
+            let (mut rest, name) = (json.trim_start(), if name == Name::Error { name } else { Name::Framed });
+            while let Some(inner) = rest.strip_prefix("data:") {
+                rest = inner.trim_start();
+            }
+            return self.event(name, rest.as_bytes(), batch);
         }
         if let Some(escaped) = mend::escape_controls(json)
             && let Some(event) = Object::parse(&escaped)
@@ -250,7 +258,9 @@ impl Progress {
             Some(delta) => self.message.grow(delta),
             None => self.message.apply(kind, event),
         }
-        self.is_complete = kind == Kind::MessageStop;
+        // A gateway that does not stream may send the message as one event.
+        let is_whole = event.string("type").as_deref() == Some("message") && event.get("content").is_some();
+        self.is_complete = kind == Kind::MessageStop || (is_whole && self.message.take_whole(event));
         self.deliver(kind, json, delta, batch);
         Ok(())
     }

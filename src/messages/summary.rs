@@ -230,7 +230,7 @@ impl Tokens {
         }
     }
 
-    /// Takes back a zero that came after a real count. Of the output, what came before may be the placeholder.
+    /// Takes back a zero that came after a real count. Of the output, a 1 that came before is the placeholder.
     pub(super) fn keep_real(&mut self, before: &Tokens) {
         for (now, before) in [
             (&mut self.input, before.input),
@@ -240,6 +240,9 @@ impl Tokens {
             if *now == Some(0) && before.is_some_and(|before| before > 0) {
                 *now = before;
             }
+        }
+        if self.output == Some(0) && before.output.is_some_and(|before| before > 1) {
+            self.output = before.output;
         }
     }
 
@@ -390,6 +393,11 @@ mod tests {
             (r#"{"error":{"message":"m","code":502}}"#, Code::InternalServer),
             (r#"{"error":{"message":"m","code":"429"}}"#, Code::RateLimit),
             (r#"{"error":"no"}"#, Code::Api),
+            (r#"{"detail":"no"}"#, Code::Api),
+            (r#"{"errors":[{"message":"m"}]}"#, Code::Api),
+            (r#"{"message":"no","code":503}"#, Code::InternalServer),
+            (r#"{"message":"no","statusCode":"429"}"#, Code::RateLimit),
+            (r#"{"success":false}"#, Code::Api),
         ] {
             assert_eq!(Summary::of(body.as_bytes()).unwrap_err().code, code, "{body}");
         }
