@@ -275,11 +275,11 @@ func TestEventsThatLackMembers(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	for text, want := range map[string]Usage{
-		`{"input_tokens":7,"output_tokens":5}`:                                                         {InputTokens: 7, OutputTokens: 5},
-		`{"input_tokens":7.0,"output_tokens":"5","cache_read_input_tokens":" 3 "}`:                     {InputTokens: 7, OutputTokens: 5, CacheReadInputTokens: 3},
-		`{"input_tokens":null,"output_tokens":1e2,"cache_creation_input_tokens":"2.9"}`:                {OutputTokens: 100, CacheCreationInputTokens: 2},
-		`{"input_tokens":{},"output_tokens":"many","cache_read_input_tokens":-1.5,"cache_creation":1}`: {},
-		`{"input_tokens":"0x10","output_tokens":"1_0","cache_read_input_tokens":"Infinity"}`:           {},
+		`{"input_tokens":7,"output_tokens":5}`:                                                                                     {InputTokens: 7, OutputTokens: 5},
+		`{"input_tokens":7.0,"output_tokens":"5","cache_read_input_tokens":" 3 "}`:                                                 {InputTokens: 7, OutputTokens: 5, CacheReadInputTokens: 3},
+		`{"input_tokens":null,"output_tokens":1e2,"cache_creation_input_tokens":"2.9"}`:                                            {OutputTokens: 100, CacheCreationInputTokens: 2},
+		`{"input_tokens":{},"output_tokens":"many","cache_read_input_tokens":-1.5,"cache_creation":1}`:                             {},
+		`{"input_tokens":"0x10","output_tokens":"1_0","cache_read_input_tokens":"Infinity","cache_creation_input_tokens":"0x1p4"}`: {},
 		`{}`:     {},
 		`null`:   {},
 		`"none"`: {},

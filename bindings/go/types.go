@@ -256,8 +256,10 @@ func (u *Usage) UnmarshalJSON(text []byte) error {
 }
 
 func count(text json.RawMessage) int64 {
-	number, err := strconv.ParseFloat(strings.TrimSpace(strings.Trim(string(text), `"`)), 64)
-	if err != nil || !(number > 0 && number < 1<<53) {
+	digits := strings.TrimSpace(strings.Trim(string(text), `"`))
+	number, err := strconv.ParseFloat(digits, 64)
+	// What Go alone takes for a number is none.
+	if err != nil || !(number > 0 && number < 1<<53) || strings.ContainsAny(digits, "_xX") {
 		return 0
 	}
 	return int64(number)

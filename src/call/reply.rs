@@ -9,6 +9,7 @@ use crate::completion::Bell;
 use crate::messages::{Batch, Framing, Reader, Summary};
 use crate::provider::{Body, Provider, Reply};
 use bytes::{Bytes, BytesMut};
+use serde_json::value::RawValue;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -112,19 +113,19 @@ pub(super) fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
         read => return read,
     };
     if Form::of(body) == Some(Form::Events) {
-        let mut reader = Reader::new(Framing::Sse, max);
-        let mut batch = Batch::of_chunk(body.len());
-        let read = reader.push(body, &mut batch).and_then(|()| reader.end(&mut batch));
-        if batch.is_empty() && read.as_ref().is_err_and(|error| error.code == Code::Stream) {
-            // Neither JSON nor events: a page, say.
-            return Err(fault);
-        }
-        read?;
-        let message = reader.into_message();
-        *body = message.to_json()?;
-        return Ok(message.summary().clone());
+        let (message, summary) = put_together(Framing::Sse, max, [&body[..]], fault)?;
+        *body = message;
+        return Ok(summary);
     }
     let text = mend::text(body);
+    // Events without any framing: as a list, or one after the other.
+    let events = serde_json::from_str::<Vec<&RawValue>>(&text).unwrap_or_else(|_| mend::several(&text));
+    if !events.is_empty() {
+        let events = events.into_iter().map(|event| event.get().as_bytes());
+        let (message, summary) = put_together(Framing::Events, max, events, fault)?;
+        *body = message;
+        return Ok(summary);
+    }
     let mended = mend::escape_controls(&text).unwrap_or_else(|| text.into_owned());
     match Summary::of(mended.as_bytes()) {
         Err(error) if error.code == Code::Stream => Err(fault),
@@ -133,6 +134,23 @@ pub(super) fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
             read
         }
     }
+}
+
+/// The message that events make, and its facts. `fault`: what is wrong with a reply that holds none, a page, say.
+fn put_together<'a>(
+    framing: Framing,
+    max: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    fault: Error,
+) -> Result<(Vec<u8>, Summary)> {
+    let (mut reader, mut batch) = (Reader::new(framing, max), Batch::new());
+    let pushed = pieces.into_iter().try_for_each(|piece| reader.push(piece, &mut batch));
+    match pushed.and_then(|()| reader.end(&mut batch)) {
+        Err(error) if batch.is_empty() && error.code == Code::Stream => return Err(fault),
+        read => read?,
+    }
+    let message = reader.into_message();
+    Ok((message.to_json()?, message.summary().clone()))
 }
 
 pub(super) async fn stream(

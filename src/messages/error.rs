@@ -3,10 +3,28 @@
 use super::json::{Object, count};
 use crate::common::error::{Code, Error, HttpError};
 
-/// Whether `object` is an error envelope: the Messages API's, or one of the other shapes that gateways use.
+/// Whether `object`, an event, is an error: the Messages API's, or without `type`, as gateways send it.
 pub(super) fn is_error(object: &Object<'_>) -> bool {
     let kind = object.string("type");
     kind.as_deref() == Some("error") || kind.is_none() && object.get_non_null("error").is_some()
+}
+
+/// Whether `object` has a shape in which others than the Messages API tell of errors. A message never ends so, but
+/// what a gateway says on the way may look alike.
+pub(super) fn may_be_error(object: &Object<'_>) -> bool {
+    ["error", "errors", "detail"].into_iter().any(|name| object.get_non_null(name).is_some())
+        || object.string("message").is_some()
+        || object.get("success").is_some_and(|success| success.get() == "false")
+}
+
+/// Whether `object` came where a whole message belongs, and tells of an error instead.
+pub(super) fn instead_of_message(object: &Object<'_>) -> bool {
+    object.get_non_null("content").is_none()
+        && match object.string("type").as_deref() {
+            Some("error") => true,
+            Some("message") => false,
+            _ => may_be_error(object),
+        }
 }
 
 /// The code for an `error.type` of the Messages API; `None`: it is newer, or somebody else's.
@@ -31,7 +49,7 @@ pub(super) fn of(data: &[u8], whence: &str) -> Error {
     let inner = object.as_ref().and_then(|object| object.object("error"));
     let part = |name: &str| [&inner, &object].into_iter().flatten().find_map(|object| object.get_non_null(name));
     let kind = inner.as_ref().and_then(|inner| inner.string("type")).unwrap_or_default();
-    let status = ["code", "status"].into_iter().filter_map(part).find_map(count);
+    let status = ["code", "status", "statusCode"].into_iter().filter_map(part).find_map(count);
     let code = code_of(&kind).unwrap_or(match status {
         Some(status @ 400..=599) => Code::of_status(u16::try_from(status).unwrap_or_default()),
         _ => Code::Api,

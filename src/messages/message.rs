@@ -119,7 +119,11 @@ impl Message {
     /// Takes over any other event.
     pub(super) fn apply(&mut self, kind: Kind, event: &Object<'_>) {
         match kind {
-            Kind::MessageStart if !self.started() => self.start(event),
+            Kind::MessageStart if !self.started() => {
+                if let Some(message) = event.object("message") {
+                    self.start(&message);
+                }
+            }
             // A gateway left message_start out: what is counted is billed all the same.
             Kind::MessageDelta | Kind::MessageStop if !self.started() => self.change(event),
             _ if !self.started() => {}
@@ -131,13 +135,25 @@ impl Message {
         }
     }
 
-    fn start(&mut self, event: &Object<'_>) {
-        let Some(message) = event.object("message") else { return };
+    /// Takes over a message that came whole, as an event of its own. False: this is none, or one has started.
+    pub(super) fn take_whole(&mut self, event: &Object<'_>) -> bool {
+        let is_whole = event.string("type").as_deref() == Some("message")
+            && event.string("stop_reason").is_some()
+            && event.get("content").is_some_and(|content| content.get().starts_with('['));
+        if !is_whole || self.started() {
+            return false;
+        }
+        self.start(event);
+        self.summary.written.count(self.summary.usage.tokens.output.unwrap_or(0));
+        true
+    }
+
+    fn start(&mut self, message: &Object<'_>) {
         let content = message.get("content").and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
         let content = content.unwrap_or_default().into_iter().filter_map(Object::of);
         self.blocks = (0..).zip(content).map(|(index, block)| Block::new(index, &block)).collect();
         self.usage = message.object("usage").map(|usage| usage.to_members());
-        self.summary = Summary::of_message(&message);
+        self.summary = Summary::of_message(message);
         for block in &self.blocks {
             block.part.into_iter().for_each(|part| self.summary.written.add(part, block.grown.as_bytes()));
         }
@@ -196,6 +212,7 @@ impl Message {
 
     fn change_usage(&mut self, usage: &Object<'_>) {
         let former = self.summary.usage.tokens.cache_creation;
+        let was_written = self.summary.written.text + self.summary.written.thinking > 0;
         for (name, value) in usage.iter().filter(|(_, value)| !is_null(value)) {
             if USAGE_STAYS.contains(&name) {
                 self.summary.usage.set_missing(name, value);
@@ -204,7 +221,7 @@ impl Message {
                 let before = self.summary.usage.tokens.clone();
                 self.summary.usage.set(name, value);
                 // A zero after a real count is a placeholder: the message keeps it, what is billed does not.
-                self.summary.usage.tokens.keep_real(&before);
+                self.summary.usage.tokens.keep_real(&before, was_written);
             }
         }
         if let Some(output) = usage.get("output_tokens").and_then(count).filter(|output| *output > 0) {

@@ -60,6 +60,8 @@ struct Progress {
     has_first_delta: bool,
     is_complete: bool,
     has_failed: bool,
+    /// The last event, if it looks like an error. It is one unless more comes.
+    farewell: Option<Error>,
 }
 
 /// What is known of an event before its data is read.
@@ -131,6 +133,9 @@ impl Reader {
             let read = splitter.finish(|name, data| progress.last_event(name, data, batch));
             progress.settle(read)?;
         }
+        if let Some(error) = progress.farewell.take() {
+            return Err(error);
+        }
         let reason = match (progress.is_complete, progress.has_events) {
             (true, _) => return Ok(()),
             (false, true) => "The stream ended before its message_stop.",
@@ -181,6 +186,7 @@ impl Progress {
     }
 
     fn event(&mut self, name: Name, data: &[u8], batch: &mut Batch) -> Result<()> {
+        let data = unframed(data);
         if self.is_complete || data.trim_ascii().is_empty() {
             return Ok(());
         }
@@ -201,7 +207,7 @@ impl Progress {
 
     /// What is no JSON object, but may have been one before somebody passed it on.
     fn damaged_event(&mut self, name: Name, json: &str, batch: &mut Batch) -> Result<()> {
-        if json.trim() == "[DONE]" && self.message.summary().stop_reason.is_some() {
+        if json.trim().trim_matches('"') == "[DONE]" && self.message.summary().stop_reason.is_some() {
             // Gateways end a stream so; a message that has its stop_reason is whole by then.
             self.is_complete = true;
             return Ok(());
@@ -228,8 +234,8 @@ impl Progress {
 
     /// An event without its blank line: it counts if it is whole.
     fn last_event(&mut self, name: Name, data: &[u8], batch: &mut Batch) -> Result<()> {
-        match serde_json::from_slice::<IgnoredAny>(data) {
-            Err(_) if data.trim_ascii() != b"[DONE]" => Ok(()),
+        match serde_json::from_slice::<IgnoredAny>(unframed(data)) {
+            Err(_) if unframed(data).trim_ascii() != b"[DONE]" => Ok(()),
             _ => self.event(name, data, batch),
         }
     }
@@ -244,14 +250,18 @@ impl Progress {
             _ if error::is_error(event) => return Err(provider_error(json.as_bytes())),
             (Some(kind), _) => Kind::of(kind),
             (None, Name::Kind(kind)) => kind,
-            (None, Name::Missing | Name::Framed | Name::Error) => return Ok(()),
+            (None, Name::Missing | Name::Framed | Name::Error) => {
+                self.farewell = error::may_be_error(event).then(|| provider_error(json.as_bytes()));
+                return Ok(());
+            }
         };
         let delta = if kind == Kind::ContentBlockDelta { Delta::of(event) } else { None };
         match &delta {
             Some(delta) => self.message.grow(delta),
             None => self.message.apply(kind, event),
         }
-        self.is_complete = kind == Kind::MessageStop;
+        // A gateway that does not stream may send the message as one event.
+        self.is_complete = kind == Kind::MessageStop || kind == Kind::Other && self.message.take_whole(event);
         self.deliver(kind, json, delta, batch);
         Ok(())
     }
@@ -259,9 +269,18 @@ impl Progress {
     fn deliver(&mut self, kind: Kind, json: &str, delta: Option<Delta<'_>>, batch: &mut Batch) {
         let text = delta.filter(|delta| delta.part == delta::Part::Text).map(|delta| delta.added);
         self.has_events = true;
+        self.farewell = None;
         self.has_first_delta |= kind == Kind::ContentBlockDelta;
         batch.push(kind, json, text);
     }
+}
+
+/// `data` without the framing of a gateway that framed what was framed already: `data: data: {}`.
+fn unframed(mut data: &[u8]) -> &[u8] {
+    while let Some(inner) = data.trim_ascii_start().strip_prefix(b"data:") {
+        data = inner;
+    }
+    data
 }
 
 fn not_json() -> Error {

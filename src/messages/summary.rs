@@ -82,7 +82,7 @@ impl Summary {
     pub fn of(body: &[u8]) -> Result<Summary> {
         let message =
             parse(body).ok_or_else(|| Error::new(Code::Stream, "The provider's reply is not a JSON object."))?;
-        if error::is_error(&message) && message.get("content").is_none() {
+        if error::instead_of_message(&message) {
             return Err(error::of(body, "The provider answered with"));
         }
         Ok(Summary::of_message(&message))
@@ -230,10 +230,11 @@ impl Tokens {
         }
     }
 
-    /// Takes back a zero that came after a real count. Of the output, what came before may be the placeholder.
-    pub(super) fn keep_real(&mut self, before: &Tokens) {
+    /// Takes back a zero that came after a count. Of the output only if something `was_written`: else it may be true.
+    pub(super) fn keep_real(&mut self, before: &Tokens, was_written: bool) {
         for (now, before) in [
             (&mut self.input, before.input),
+            (&mut self.output, before.output.filter(|_| was_written)),
             (&mut self.cache_creation, before.cache_creation),
             (&mut self.cache_read, before.cache_read),
         ] {
@@ -390,10 +391,24 @@ mod tests {
             (r#"{"error":{"message":"m","code":502}}"#, Code::InternalServer),
             (r#"{"error":{"message":"m","code":"429"}}"#, Code::RateLimit),
             (r#"{"error":"no"}"#, Code::Api),
+            (r#"{"detail":"no"}"#, Code::Api),
+            (r#"{"errors":[{"message":"m"}]}"#, Code::Api),
+            (r#"{"message":"no","code":503}"#, Code::InternalServer),
+            (r#"{"message":"no","statusCode":"429"}"#, Code::RateLimit),
+            (r#"{"message":"no","code":"slow_down","status":429}"#, Code::RateLimit),
+            (r#"{"success":false,"content":null}"#, Code::Api),
+            (r#"{"type":"about:blank","title":"no","status":503,"detail":"no"}"#, Code::InternalServer),
         ] {
             assert_eq!(Summary::of(body.as_bytes()).unwrap_err().code, code, "{body}");
         }
-        assert!(Summary::of(br#"{"type":"message","content":[],"error":null}"#).is_ok());
+        for body in [
+            r#"{"type":"message","content":[],"error":null}"#,
+            r#"{"content":[],"error":{"message":"m"},"errors":[1],"detail":"d","message":"m","success":false}"#,
+            r#"{"type":"message","message":"m","success":false,"usage":{"output_tokens":1}}"#,
+            r#"{"message":{},"errors":null,"detail":null,"success":true}"#,
+        ] {
+            assert!(Summary::of(body.as_bytes()).is_ok(), "{body}");
+        }
     }
 
     #[test]

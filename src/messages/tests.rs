@@ -219,6 +219,70 @@ fn errors_inside_the_stream() {
 }
 
 #[test]
+fn what_looks_like_an_error_is_one_if_it_comes_last() {
+    for (body, want) in [
+        (r#"{"detail":"no"}"#, Code::Api),
+        (r#"{"errors":["no"]}"#, Code::Api),
+        (r#"{"success":false}"#, Code::Api),
+        (r#"{"message":"no","code":429}"#, Code::RateLimit),
+    ] {
+        let last = format!("data: {body}\n\n");
+        for begin in [String::new(), format!("data: {START}\n\n"), "data: {\"message\":\"soon\"}\n\n".to_owned()] {
+            let sentence = "The provider ended the stream with an error.".to_owned();
+            assert_eq!(read_sse(&(begin + &last)).error, Some((want, sentence, body.as_bytes().to_vec())));
+        }
+        let delta = text(0, "x");
+        for more in [format!("data: {STOP}\n\n"), format!("data: {delta}\n\ndata: {STOP}\n\n")] {
+            assert_eq!(read_sse(&format!("{last}data: {START}\n\n{last}{more}{last}")).error, None, "{more}");
+        }
+        let cut = format!("data: {START}\n\n{last}data: {delta}\n\n");
+        assert_eq!(code(&read_sse(&cut)), Some(Code::Stream));
+    }
+    let named = r#"{"type":"progress","message":"soon"}"#;
+    assert_eq!(code(&read_sse(&format!("data: {START}\n\ndata: {named}\n\n"))), Some(Code::Stream));
+}
+
+#[test]
+fn framed_twice() {
+    let (start, block, end) = (START, block(0, r#"{"type":"text","text":""}"#), end("end_turn"));
+    let text = text(0, "data: {} data:");
+    let once = read_sse(&format!("data: {start}\n\ndata: {block}\n\ndata: {text}\n\ndata: {end}\n\ndata: {STOP}\n\n"));
+    assert_eq!((once.error.as_ref(), once.text.as_str()), (None, "data: {} data:"));
+    for twice in
+        [format!("data: {STOP}\n\n"), "[DONE]\n\n".to_owned(), "\"[DONE]\"\n\n".to_owned(), "data:[DONE]".to_owned()]
+    {
+        let twice = format!(
+            "event: message_start\ndata: data: {start}\n\ndata:data:{block}\n\ndata:  data: data: {text}\n\ndata: data: {end}\n\ndata: {twice}"
+        );
+        let twice = read_sse(&twice);
+        assert_eq!((&twice.error, &twice.json, &twice.summary), (&once.error, &once.json, &once.summary));
+    }
+    let error = r#"{"type":"error","error":{"type":"overloaded_error"}}"#;
+    assert_eq!(code(&read_sse(&format!("event: error\ndata: data: {error}\n\n"))), Some(Code::Overloaded));
+    // Before the stop_reason a quoted [DONE] ends nothing either.
+    assert_eq!(code(&read_sse(&format!("data: {start}\n\ndata: \"[DONE]\"\n\n"))), Some(Code::Stream));
+}
+
+#[test]
+fn a_message_as_one_event() {
+    let whole = r#"{"id":"msg_1","type":"message","content":[{"type":"text","text":"Hi"},{"type":"tool_use","id":"t","input":{"a":1.0}}],"stop_reason":"tool_use","usage":{"input_tokens":3,"output_tokens":9}}"#;
+    for sse in [format!("data: {whole}\n\n"), format!("event: message\ndata: {whole}\n\ndata: [DONE]\n\n")] {
+        let seen = read_sse(&sse);
+        assert_eq!((seen.error, seen.json.as_deref(), seen.text.as_str()), (None, Ok(whole), "Hi"));
+        let want = Summary { written: seen.summary.written, ..Summary::of(whole.as_bytes()).unwrap() };
+        assert_eq!((seen.summary.written.counted, seen.summary), (9, want));
+    }
+    // One that has started goes on; one without stop_reason may only begin; content that is text is something else.
+    assert_eq!(code(&read_events(&[START, whole])), Some(Code::Stream));
+    for odd in [
+        whole.replace("\"tool_use\",\"usage\"", "null,\"usage\""),
+        r#"{"type":"message","content":"Hi","stop_reason":"x"}"#.to_owned(),
+    ] {
+        assert_eq!(code(&read_events(&[odd])), Some(Code::Stream));
+    }
+}
+
+#[test]
 fn a_reader_that_is_over_ignores_the_rest() {
     for (last, is_complete) in [(STOP, true), (r#"{"type":"error"}"#, false)] {
         let (mut reader, mut batch) = (Reader::new(Framing::Events, 1000), Batch::new());
@@ -481,6 +545,13 @@ fn usage_on_the_way() {
     ]);
     assert_eq!((later.tokens.output, later.tokens.input, later.tokens.cache_read), (Some(8), Some(10), Some(3)));
     assert_eq!(later.service_tier.as_deref(), Some("priority"));
+    // Where nothing was written a zero may be true.
+    assert_eq!(usage(&[r#""output_tokens":5"#, r#""output_tokens":0"#]).tokens.output, Some(0));
+    let block = block(0, r#"{"type":"text","text":"Hi"}"#);
+    let zero = r#"{"type":"message_delta","usage":{"input_tokens":0,"output_tokens":0}}"#;
+    let (members, summary) = changed(&start, &[&block, &end("end_turn"), zero]);
+    assert_eq!((summary.usage.tokens.output, summary.usage.tokens.input), (Some(7), Some(10)));
+    assert!(members.iter().any(|member| member.contains(r#""output_tokens":0"#)), "{members:?}");
     // The split holds as long as its total.
     let new = r#""cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_1h_input_tokens":2}"#;
     assert_eq!(split(usage(&[new])), (Some(9), Some(4), Some(5)));

@@ -103,6 +103,39 @@ class Replies(BedrockTest):
         for streamed, result in self.each(answers):
             self.assertRead(result, streamed)
 
+    def test_events_in_other_clothes(self):
+        events = [event.split(b"data: ")[1].strip() for event in EVENTS]
+        lines = [event + b"\n" for event in events]
+        twice = [b"data: data: " + event + b"\n\n" for event in events]
+        done = [b"data: " + twice[0], *twice[1:-1], b'data: "[DONE]"\n\n']
+        answers = {
+            "lines": chunks(lines, None, "application/x-ndjson"),
+            "lines, compressed": chunks(compressed(lines, GZIP), "gzip", "application/x-ndjson"),
+            "a list": chunks([b"[" + b",\n".join(events) + b"]"], None, "application/json"),
+            "the message in a list": chunks([b"[" + JSON + b"]"], None, "application/json"),
+            "the message as an event": chunks([b"data: " + JSON + b"\n\n"], None, "text/event-stream"),
+            "the message as an event, [DONE]": chunks([b"event: message\ndata: " + JSON + b"\n\n", b"data: [DONE]\n\n"], None, "text/event-stream"),
+            "framed twice": chunks(twice, None, "text/event-stream"),
+            "framed twice, quoted [DONE]": chunks(done, None, "text/event-stream"),
+            "with words of the gateway between": chunks(
+                [b'data: {"message":"working"}\n\n', EVENTS[0], b'data: {"detail":"still"}\n\n', *EVENTS[1:]], None, "text/event-stream"),
+        }
+        for streamed, result in self.each(answers):
+            self.assertRead(result, streamed)
+
+    def test_events_in_other_clothes_that_do_not_end(self):
+        events = [event.split(b"data: ")[1].strip() for event in EVENTS[:-1]]
+        overloaded = json.dumps(OVERLOADED).encode()
+        answers = {}
+        for name, last, code in [("cut", [], "E_STREAM"), ("an error", [overloaded], "E_OVERLOADED")]:
+            answers[code, "lines, " + name] = chunks([b"\n".join(events[:3] + last)], None, "application/x-ndjson")
+            answers[code, "a list, " + name] = chunks([b"[" + b",".join(events[:3] + last) + b"]"], None, "application/json")
+        for name, answer in answers.items():
+            for streamed, result in self.each({name: answer}):
+                self.assertEqual(result.code, name[0], result.message)
+                self.assertHas(self.record(), stopReason="ERROR", isStreamed=streamed)
+                sandbox("DELETE", "/sandbox/records")
+
     def test_compression_that_is_a_lie(self):
         answers = {}
         for form, pieces, kind in [("events", EVENTS, "text/event-stream"), ("JSON", [JSON], "application/json")]:
@@ -120,6 +153,10 @@ class Replies(BedrockTest):
             "numeric": ({"error": {"message": "secret-word", "code": 429}}, "E_RATE_LIMIT"),
             "a text": ({"error": "secret-word"}, "E_API"),
             "status beside it": ({"error": {"message": "secret-word"}, "status": 503}, "E_INTERNAL_SERVER"),
+            "detail": ({"detail": "secret-word"}, "E_API"),
+            "message and code": ({"message": "secret-word", "code": 429}, "E_RATE_LIMIT"),
+            "errors": ({"errors": [{"message": "secret-word"}]}, "E_API"),
+            "no success": ({"success": False, "result": "secret-word"}, "E_API"),
         }
         for name, (body, code) in bodies.items():
             text = json.dumps(body).encode()
@@ -133,7 +170,8 @@ class Replies(BedrockTest):
             }
             for streamed, result in self.each(answers):
                 self.assertEqual(result.code, code, result.message)
-                self.assertNotIn("secret-word", result.message)
+                # Only what is about the request is quoted.
+                (self.assertIn if code == "E_RATE_LIMIT" else self.assertNotIn)("secret-word", result.message)
                 self.assertIn("secret-word", result.raw)
                 self.assertHas(self.record(), stopReason="ERROR", isStreamed=streamed)
                 sandbox("DELETE", "/sandbox/records")
@@ -217,6 +255,7 @@ class Records(BedrockTest):
              chunks([start(), BLOCK, *words, *stop(output_tokens=77)[:2]], end="cut"),
              chunks([start()], end="cut"))
         self.assertEqual(create().code, "OK")
+        self.record()
         counts = []
         for _ in range(3):
             sandbox("DELETE", "/sandbox/records")
