@@ -17,6 +17,7 @@ use crate::client::runtime::Runtime;
 use crate::common::error::{Code, Error, Result};
 use crate::common::http;
 use crate::common::log;
+use crate::common::sync;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
 use crate::delivery::journal::{self, Folder, fingerprint};
@@ -32,7 +33,7 @@ use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
 use once_cell::sync::OnceCell;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -65,8 +66,8 @@ pub struct Engine {
     delivery: OnceCell<Arc<Delivery>>,
     /// Of other accounts, that scopes and calls name.
     accounts: Accounts,
-    live: Mutex<Live>,
-    all_reported: Condvar,
+    live: sync::Mutex<Live>,
+    all_reported: sync::Condvar,
     skipped_before: AtomicBool,
     /// Answers of Message Batches that were recorded.
     ledger: OnceCell<Ledger>,
@@ -145,8 +146,8 @@ impl Engine {
             runtime: Mutex::new(None),
             delivery: OnceCell::new(),
             accounts: Accounts::default(),
-            live: Mutex::default(),
-            all_reported: Condvar::new(),
+            live: sync::Mutex::default(),
+            all_reported: sync::Condvar::new(),
             skipped_before: AtomicBool::new(false),
             ledger: OnceCell::new(),
             recent_ids: RecentIds::default(),
@@ -576,7 +577,9 @@ impl Engine {
         while !live.calls.is_empty() {
             // Reports may take as long as the host's callbacks; records do not, and there is no later for them.
             let until = if self.counters.in_flight.load(Ordering::SeqCst) > 0 { settled } else { deadline };
-            if self.all_reported.wait_until(&mut live, until).timed_out() {
+            let late;
+            (live, late) = self.all_reported.wait_until(live, until);
+            if late {
                 break;
             }
         }

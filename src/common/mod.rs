@@ -8,4 +8,5 @@ pub mod os;
 pub mod patience;
 pub mod proxy;
 pub mod retry;
+pub mod sync;
 pub mod tls;

@@ -1,9 +1,9 @@
 //! Where one call's events and its result wait for the thread that takes them.
 
+use crate::common::sync::{Condvar, Mutex};
 use crate::completion::backpressure::Flow;
 use crate::completion::outcome::Outcome;
 use crate::messages::Batch;
-use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Mailbox {
         loop {
             match self.pop(&mut state) {
                 Some(mail) => return mail,
-                None => self.arrived.wait(&mut state),
+                None => state = self.arrived.wait(state),
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{self, Level};
+use crate::common::sync::{Condvar, Mutex};
 use crate::completion::backpressure::Flow;
 use crate::completion::outcome::Outcome;
 use crate::messages::Batch;
-use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -185,9 +185,9 @@ impl Queue {
                 return Err(Error::new(Code::Closed, "The queue is closed."));
             }
             match deadline {
-                None => self.arrived.wait(&mut state),
+                None => state = self.arrived.wait(state),
                 Some(at) if at <= Instant::now() => return Ok(Read::Empty),
-                Some(at) => drop(self.arrived.wait_until(&mut state, at)),
+                Some(at) => (state, _) = self.arrived.wait_until(state, at),
             }
         }
         let mut used = 0;

@@ -37,6 +37,7 @@ use self::segment::Segment;
 use super::Destination;
 use super::queue::Queue;
 use super::record::{Fate, Row, Seq};
+use crate::common::sync;
 
 /// What `Options::segment_bytes` is at most.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -65,7 +66,7 @@ pub(super) struct Journal {
     pub options: Options,
     pub folder: Folder,
     queue: Arc<Queue>,
-    state: Mutex<State>,
+    state: sync::Mutex<State>,
     /// Maintenance is to come now, or within a second.
     pub wake: Notify,
     pub soon: Notify,
@@ -153,7 +154,7 @@ impl Journal {
             limit: AtomicU64::new(options.max_bytes),
             options,
             queue,
-            state: Mutex::default(),
+            state: sync::Mutex::default(),
             wake: Notify::new(),
             soon: Notify::new(),
             noted: AtomicBool::new(false),

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use super::backlog::Backlog;
 use super::counts::{Counters, Reason};
 use super::record::{Fate, Outgoing, Row, Seq, Survey};
+use crate::common::sync::{Condvar, Mutex, MutexGuard};
 
 pub(super) use self::saved::Oldest;
 
@@ -382,7 +381,7 @@ impl Queue {
             if late || !inner.attached || (inner.all_safe() && in_vain()) {
                 break false;
             }
-            late = self.settled.wait_until(&mut inner, deadline).timed_out();
+            (inner, late) = self.settled.wait_until(inner, deadline);
         };
         if let Some(at) = inner.flushes.iter().position(|&flush| flush == end) {
             inner.flushes.swap_remove(at);
