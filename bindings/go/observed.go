@@ -124,7 +124,6 @@ func (c CallRecord) MarshalJSON() ([]byte, error) {
 type Tap struct {
 	mu     sync.Mutex
 	handle handle
-	undo   runtime.Cleanup
 }
 
 // NewTap begins to watch a call. request tells what is known of it: Request, Service, Model, Region, Streamed, StartedAt.
@@ -145,7 +144,7 @@ func newTap(text []byte, s *scope) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.undo = runtime.AddCleanup(t, nativeRelease, t.handle)
+	runtime.SetFinalizer(t, (*Tap).Close) // who forgets it; AddCleanup wants Go 1.24
 	return t, nil
 }
 
@@ -179,7 +178,7 @@ func (t *Tap) close(last func(handle)) {
 	defer t.mu.Unlock()
 	if t.handle != 0 {
 		last(t.handle)
-		t.undo.Stop()
+		runtime.SetFinalizer(t, nil)
 		nativeRelease(t.handle)
 		t.handle = 0
 	}
