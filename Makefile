@@ -11,7 +11,7 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench install uninstall clean
+.PHONY: help needs build examples demo test check bench collector install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -35,6 +35,7 @@ test: needs check build examples ## everything
 	tests/c/run.sh
 	tests/spool.sh
 	tests/bedrock.sh
+	tests/otel.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \
@@ -54,6 +55,10 @@ bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE
 	cp $(TARGET)/release/librevenium.so out/bench/without-bedrock.so
 	$(CARGO) build --release -p revenium
 	python3 -B benches/side_by_side/run.py
+
+collector: ## a real OpenTelemetry Collector for tests/otel.sh (needs Go, minutes, and 3 GB for its caches)
+	@mkdir -p out
+	cd tests/collector && CGO_ENABLED=0 go build -mod=mod -o $(abspath out)/otelcol .
 
 clean: ## remove what was built
 	$(CARGO) clean

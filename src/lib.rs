@@ -1,10 +1,11 @@
 //! librevenium: call Claude, directly or through AWS Bedrock, with every call metered to Revenium.
 //!
-//! Ten rooms; a call flows through them like this:
+//! Eleven rooms; a call flows through them like this:
 //!
 //! ```text
 //! abi → client → call → provider → messages → completion → (result to the caller)
-//!                  └──→ meter → delivery → Revenium
+//!                  ├──→ meter → delivery → Revenium
+//!                  └──→ telemetry → the host's own OpenTelemetry backend
 //! ```
 //!
 //! | Room | What it does |
@@ -16,6 +17,7 @@
 //! | `provider` | who answers: a request → a head and bytes |
 //! | `meter` | facts of one call → records; scopes and metadata |
 //! | `delivery` | records → Revenium: queue, journal, retries |
+//! | `telemetry` | facts of one call → a span, over OTLP to the host's own backend |
 //! | `messages` | the Messages API as bytes: request in, events and message out; no I/O |
 //! | `settings` | what can be set, for the library and for one call |
 //! | `common` | what every room may use: errors, logs, JSON, HTTP, the operating system |
@@ -35,3 +37,4 @@ pub mod messages;
 pub mod meter;
 pub mod provider;
 pub mod settings;
+pub mod telemetry;

@@ -19,7 +19,8 @@ use crate::delivery::{Expected, Pushing};
 use crate::messages::request::Request;
 use crate::messages::{Reader, Summary};
 use crate::meter::{self, End, Metadata, Times};
-use crate::provider::{Head, Prepared, Provider};
+use crate::provider::{Head, Prepared, Provider, Server};
+use crate::telemetry::{Answered, Begun};
 use once_cell::sync::OnceCell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -158,6 +159,8 @@ pub struct Job {
     /// Environment, settings, scope and call, merged.
     pub metadata: Metadata,
     pub metered: bool,
+    /// Of the calls that have one.
+    pub span: Option<Begun>,
     /// Held so that delivery knows of the records to come.
     #[allow(dead_code)]
     pub expected: Option<Expected>,
@@ -177,6 +180,8 @@ struct Progress {
     /// Why Bedrock did not answer, once Anthropic was asked instead.
     fallback: Option<Error>,
     head: Option<Arc<Head>>,
+    /// Where it is, for the span.
+    server: Option<Server>,
     reader: Option<Reader>,
     first_token: Option<Duration>,
 }
@@ -220,6 +225,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         provider: job.prepared.provider(),
         fallback: None,
         head: None,
+        server: None,
         reader: None,
         first_token: None,
     };
@@ -324,7 +330,7 @@ fn settle(engine: &Engine, job: &Job, mut progress: Progress, ended: Result<Arri
     (outcome, pushing)
 }
 
-/// Hand the call's records to delivery. The main record's transaction id.
+/// Hand the call's records to delivery, and its span to telemetry. The main record's transaction id.
 fn record(
     engine: &Engine,
     job: &Job,
@@ -335,7 +341,7 @@ fn record(
 ) -> (Option<String>, Option<Pushing>) {
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
-    if !job.metered || unsent {
+    if unsent || !job.metered && job.span.is_none() {
         return (None, None);
     }
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
@@ -345,7 +351,7 @@ fn record(
         Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
         _ => None,
     };
-    let records = meter::records(&meter::Call {
+    let call = meter::Call {
         provider: progress.provider,
         request: &job.request.facts,
         metadata: &job.metadata,
@@ -361,7 +367,19 @@ fn record(
         region: bedrock.and_then(|prepared| prepared.region()),
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
-    });
+    };
+    let records = if job.metered { meter::records(&call) } else { Vec::new() };
     let transaction_id = records.first().map(|record| record.transaction_id.clone());
-    (transaction_id, engine.deliver(records))
+    if let (Some(span), Some(telemetry)) = (&job.span, engine.telemetry()) {
+        let head = progress.head.as_deref();
+        let answered = Answered {
+            transaction_id: transaction_id.as_deref(),
+            server: progress.server.as_ref().map(|server| (server.host.as_str(), server.port)),
+            request_id: head.map(|head| head.request_id.as_str()),
+            organization_id: head.and_then(|head| head.header("anthropic-organization-id")),
+        };
+        telemetry.end(span, &call, &answered);
+    }
+    let pushing = if job.metered { engine.deliver(records) } else { None };
+    (transaction_id, pushing)
 }

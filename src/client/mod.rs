@@ -12,6 +12,7 @@ use crate::client::runtime::Runtime;
 use crate::common::error::{Code, Error, Result};
 use crate::common::http;
 use crate::common::log;
+use crate::common::trace_context::TraceContext;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
 use crate::delivery::spool::Place;
@@ -22,6 +23,7 @@ use crate::meter::{Metadata, RecentIds, Record};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
+use crate::telemetry::{self, Telemetry};
 use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -51,6 +53,8 @@ pub struct Engine {
     runtime: Mutex<Option<Runtime>>,
     /// There is one as soon as there is a key.
     delivery: OnceCell<Arc<Delivery>>,
+    /// Where the settings ask for spans.
+    telemetry: Option<Arc<Telemetry>>,
     live: Mutex<Live>,
     all_reported: Condvar,
     skipped_before: AtomicBool,
@@ -96,6 +100,7 @@ impl Engine {
         if let Some(warning) = warning {
             log::warn!("{warning}");
         }
+        let telemetry = Telemetry::new(&settings, settings.metering_key(&environment).is_some())?;
         let fields = settings.record_fields.iter().map(|(name, value)| (*name, value.as_str()));
         let base_metadata = Metadata::from_pairs(fields).overlay(&Metadata::from_json(&settings.metadata));
         Ok(Arc::new(Engine {
@@ -111,6 +116,7 @@ impl Engine {
             handle: OnceCell::new(),
             runtime: Mutex::new(None),
             delivery: OnceCell::new(),
+            telemetry,
             live: Mutex::default(),
             all_reported: Condvar::new(),
             skipped_before: AtomicBool::new(false),
@@ -144,12 +150,18 @@ impl Engine {
         let scope = begin.scope.unwrap_or_default();
         let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
+        let wanted = self.wants_record(&request, &scope);
+        let trace = request.choices.trace.take();
+        let span = if wanted { self.begin_span(&request, trace.as_ref()) } else { None };
+        if let Some(trace) = span.as_ref().map(|span| &span.context).or(trace.as_ref()) {
+            request.choices.send_trace(trace);
+        }
         if let Sink::Callbacks(_) = &begin.sink {
             self.dispatchers.start()?;
         }
         let prepared = self.prepare(&request)?;
         // Without a way to Revenium the call goes on unmetered.
-        let metered = self.meters(&request, &scope) && self.delivery().is_ok();
+        let metered = wanted && self.has_metering_key() && self.delivery().is_ok();
         let mut metadata = match prepared.region() {
             // The environment tells of another region than the one that is called.
             Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
@@ -160,16 +172,24 @@ impl Engine {
         if let Some(over) = &request.metadata {
             metadata = metadata.overlay(over);
         }
+        if let Some(trace) = trace.filter(|_| metered && self.settings.trace_id_from_context) {
+            // Where nobody names another, the trace joins the record with what else was traced.
+            metadata = Metadata::from_pairs([("traceId", &*trace.trace_id.to_string())]).overlay(&metadata);
+        }
         let job = Job {
             prepared,
             metadata,
             metered,
+            span,
             expected: self.delivery.get().filter(|_| metered).map(Delivery::expect),
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
         };
         let runtime = self.runtime()?;
+        if let Some(telemetry) = self.telemetry.as_ref().filter(|_| job.span.is_some()) {
+            telemetry.start(runtime, &self.clients()?.metering);
+        }
         let call = Arc::new(Call::new(self, begin.sink, begin.owned, metered));
         self.admit(&call)?;
         if call.sink.is_closed() {
@@ -207,6 +227,7 @@ impl Engine {
         request.choices.foreign = true;
         request.choices.api_key.clone_from(&own.api_key);
         request.choices.headers.clone_from(&own.headers);
+        request.choices.trace.clone_from(&own.trace);
         Ok(())
     }
 
@@ -261,19 +282,33 @@ impl Engine {
         Some(Prepared::Anthropic(prepared.with(direct.body, &direct.betas)))
     }
 
-    /// Whether this call is metered, judged when it starts.
-    fn meters(&self, request: &Request, scope: &Scope) -> bool {
-        if request.choices.meter == Some(false) || !self.has_metering_key() {
+    /// Whether this call is one to be metered, if there is a key, judged when it starts.
+    fn wants_record(&self, request: &Request, scope: &Scope) -> bool {
+        if request.choices.meter == Some(false) {
             return false;
         }
         let marked = scope.meter || request.choices.meter == Some(true);
         if self.settings.selective_metering && !marked {
-            if !self.skipped_before.swap(true, Ordering::Relaxed) {
+            if self.has_metering_key() && !self.skipped_before.swap(true, Ordering::Relaxed) {
                 log::info!("selective metering is on: calls outside a metered scope are not metered");
             }
             return false;
         }
         true
+    }
+
+    /// An SDK that calls through us makes a span of its own: one for each call is enough.
+    fn begin_span(&self, request: &Request, trace: Option<&TraceContext>) -> Option<telemetry::Begun> {
+        let telemetry = self.telemetry.as_ref()?;
+        if request.choices.dropin == Some(true) && !self.settings.otlp_dropin {
+            return None;
+        }
+        telemetry.begin(trace, self.has_metering_key())
+    }
+
+    /// There is one where the settings ask for it.
+    pub fn telemetry(&self) -> Option<&Arc<Telemetry>> {
+        self.telemetry.as_ref()
     }
 
     pub fn has_metering_key(&self) -> bool {
@@ -345,7 +380,12 @@ impl Engine {
             // Where this fails there is nothing to wait for either.
             let _ = self.delivery();
         }
-        self.delivery.get().is_none_or(|delivery| delivery.flush(deadline))
+        let spans = self.telemetry.as_ref().map(|telemetry| (telemetry, telemetry.flush_begin()));
+        let flushed = self.delivery.get().is_none_or(|delivery| delivery.flush(deadline));
+        if let Some((telemetry, flush)) = spans {
+            telemetry.flush_wait(&flush, deadline);
+        }
+        flushed
     }
 
     /// Whether there are files of this account and destination in the spool.
@@ -415,12 +455,18 @@ impl Engine {
             }
         }
         drop(live);
+        // Both at the same time, and the records first: spans cannot wait for a next run, but nobody is billed by them.
+        let spans = self.telemetry.as_ref().map(|telemetry| (telemetry, telemetry.flush_begin()));
         let delivery = self.delivery.get();
         let flush = |delivery: &Arc<Delivery>| match exiting {
             true => delivery.flush_and_leave(deadline),
             false => delivery.flush(deadline),
         };
         let flushed = delivery.is_none_or(flush);
+        if let Some((telemetry, flush)) = spans {
+            telemetry.flush_wait(&flush, deadline);
+            telemetry.stop();
+        }
         let left = delivery.map(|delivery| delivery.stop()).unwrap_or_default();
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.stop();

@@ -6,3 +6,4 @@ pub mod json;
 pub mod log;
 pub mod os;
 pub mod retry;
+pub mod trace_context;

@@ -2,6 +2,8 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::edit::{Member, find, members, spliced};
+use crate::common::log;
+use crate::common::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::meter::{Metadata, RequestFacts};
 use crate::settings::ProviderChoice;
 use bytes::Bytes;
@@ -42,6 +44,10 @@ pub struct Choices {
     /// False: the caller tries again by himself, so a failure that may be tried again leaves no record.
     pub meter_retryable: Option<bool>,
     pub max_retries: Option<u32>,
+    /// Whose child the call is: `traceparent` and `tracestate`, or else the headers of these names.
+    pub trace: Option<TraceContext>,
+    /// The call is an SDK's, which makes spans of its own.
+    pub dropin: Option<bool>,
     /// `base_url` was named by a body and is none of the host's: no secret of the process goes there.
     pub foreign: bool,
 }
@@ -128,6 +134,8 @@ impl Choices {
             meter: self.meter.or(outer.meter),
             meter_retryable: self.meter_retryable.or(outer.meter_retryable),
             max_retries: self.max_retries.or(outer.max_retries),
+            trace: self.trace.or_else(|| outer.trace.clone()),
+            dropin: self.dropin.or(outer.dropin),
             foreign: self.foreign,
         }
     }
@@ -146,6 +154,7 @@ impl Choices {
             return Err(Error::new(Code::Config, "\"revenium\" must be an object of choices for this call."));
         };
         let mut choices = Choices::default();
+        let (mut traceparent, mut tracestate) = (None, None);
         for (name, value) in object {
             let wrong = |wanted: &str| Error::new(Code::Config, format!("\"revenium\".\"{name}\" must be {wanted}."));
             if value.is_null() {
@@ -196,11 +205,40 @@ impl Choices {
                     let n = value.as_u64().filter(|n| *n <= 100).ok_or_else(|| wrong("a number from 0 to 100"))?;
                     choices.max_retries = Some(n as u32);
                 }
+                "traceparent" | "tracestate" => {
+                    let text = value.as_str().ok_or_else(|| wrong("text as the W3C's trace context has it"))?;
+                    let slot = if name == "traceparent" { &mut traceparent } else { &mut tracestate };
+                    *slot = Some(text.to_owned());
+                }
+                "dropin" => choices.dropin = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?),
                 _ => return Err(Error::new(Code::Config, format!("\"revenium\" has no choice named \"{name}\"."))),
             }
         }
+        choices.trace = traceparent
+            .and_then(|traceparent| read_trace(&traceparent, tracestate.as_deref()))
+            .or_else(|| read_trace(choices.header(&TRACEPARENT)?, choices.header(&TRACESTATE)));
         Ok(choices)
     }
+
+    /// The value of a header, the last of its name.
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        let (_, value) = self.headers.iter().rev().find(|(header, _)| header == name)?;
+        value.as_ref()?.to_str().ok()
+    }
+
+    /// Hand this context on, in place of any other.
+    pub fn send_trace(&mut self, trace: &TraceContext) {
+        self.headers.extend(trace.headers());
+    }
+}
+
+/// A malformed one counts as none, as the W3C has it: tracing never fails a call.
+fn read_trace(traceparent: &str, tracestate: Option<&str>) -> Option<TraceContext> {
+    let trace = TraceContext::parse(traceparent, tracestate);
+    if trace.is_none() {
+        log::debug!("a traceparent is malformed; it is ignored");
+    }
+    trace
 }
 
 /// null takes a default header away.
@@ -293,10 +331,37 @@ mod tests {
             (r#"{"revenium":{"aws_region":"US East"}}"#, Code::Config, "aws_region"),
             (r#"{"revenium":{"headers":{"a b":"c"}}}"#, Code::Config, "headers"),
             (r#"{"revenium":{"meter":1}}"#, Code::Config, "true or false"),
+            (r#"{"revenium":{"traceparent":1}}"#, Code::Config, "trace context"),
         ] {
             let error = Request::parse(text, Streaming::AsRequested).err().unwrap();
             assert_eq!(error.code, code, "{text}");
             assert!(error.message.contains(part), "{text}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn the_nearest_trace_context_that_can_be_read_counts() {
+        let of = |span: &str| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{span}-01");
+        let (one, two) = (of("00f067aa0ba902b7"), of("00f067aa0ba902b8"));
+        let cases = [
+            (format!(r#"{{"traceparent":"{one}"}}"#), "{}".to_owned(), Some(&one)),
+            (format!(r#"{{"traceparent":"{one}"}}"#), format!(r#"{{"traceparent":"{two}"}}"#), Some(&one)),
+            (
+                format!(r#"{{"headers":{{"Traceparent":"{one}"}}}}"#),
+                format!(r#"{{"traceparent":"{two}"}}"#),
+                Some(&one),
+            ),
+            (format!(r#"{{"headers":{{"traceparent":"{two}"}},"traceparent":"{one}"}}"#), "{}".into(), Some(&one)),
+            (format!(r#"{{"headers":{{"traceparent":"{two}"}},"traceparent":"?"}}"#), "{}".into(), Some(&two)),
+            ("{}".into(), format!(r#"{{"headers":{{"traceparent":"{two}"}}}}"#), Some(&two)),
+            (r#"{"traceparent":"?","headers":{"traceparent":null}}"#.into(), "{}".into(), None),
+            ("{}".into(), r#"{"tracestate":"a=1"}"#.into(), None),
+        ];
+        for (own, scope, wanted) in cases {
+            let choices = Choices::parse(&own).unwrap().over(&Choices::parse(&scope).unwrap());
+            let [(_, sent), _] = choices.trace.map_or([const { None }; 2].map(|v| (TRACEPARENT, v)), |t| t.headers());
+            let sent = sent.as_ref().map(|sent| sent.to_str().unwrap());
+            assert_eq!(sent, wanted.map(String::as_str), "{own} over {scope}");
         }
     }
 }

@@ -34,10 +34,16 @@ pub(super) fn stop_reason(end: End<'_>, summary: Option<&Summary>) -> &'static s
 /// `errorReason` and `errorCode`; nothing when the call did not fail.
 pub(super) fn failure(end: End<'_>) -> Option<Failure> {
     let End::Failed(error) = end else { return None };
-    if error.code == Code::Cancelled {
-        return None;
-    }
-    Some(match status(error) {
+    (error.code != Code::Cancelled).then(|| of(error))
+}
+
+/// `errorReason`: what may be told of an error, which is never its own words.
+pub fn error_reason(error: &Error) -> String {
+    of(error).reason
+}
+
+fn of(error: &Error) -> Failure {
+    match status(error) {
         Some(status @ 400..) => {
             Failure { reason: format!("{} (HTTP {status})", of_status(status)), code: Some(status) }
         }
@@ -46,7 +52,7 @@ pub(super) fn failure(end: End<'_>) -> Option<Failure> {
             Failure { reason: format!("APIStatusError (HTTP {status})"), code: None }
         }
         _ => Failure { reason: of_code(error.code), code: None },
-    })
+    }
 }
 
 /// The HTTP status, where one came.

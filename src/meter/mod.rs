@@ -22,10 +22,11 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
-pub use metadata::Metadata;
+pub use ending::error_reason;
+pub use metadata::{Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
-pub use request::RequestFacts;
+pub use request::{Asked, RequestFacts};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

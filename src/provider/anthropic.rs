@@ -1,6 +1,6 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
-use super::{Body, Failure, Head, Provider, Reply, request_id};
+use super::{Body, Failure, Head, Provider, Reply, Server, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::http;
 use crate::messages::request::{Choices, Request};
@@ -143,6 +143,10 @@ impl Prepared {
             return Ok(Reply { head, body: Body::Http(response) });
         }
         Err(Failure::of_answer(head, error_body(response, silence).await))
+    }
+
+    pub fn server(&self) -> Option<Server> {
+        Some(Server { host: self.url.host_str()?.to_owned(), port: self.url.port_or_known_default()? })
     }
 
     fn host(&self) -> &str {
