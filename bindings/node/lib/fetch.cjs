@@ -124,6 +124,8 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
     headers: passed,
     // The SDK retries: an attempt after which it will try again is no call of its own.
     max_retries: 0,
+    // It makes spans of its own, too.
+    dropin: true,
     meter_retryable: Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries,
   };
   const ours = { revenium: choices };
@@ -137,8 +139,7 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
 function retryLayer(headers, layer) {
   const retries = Number(headers.get('x-stainless-retry-count'));
   if (!(retries > 0)) return layer;
-  const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
-  return under(layer, scopes.layer(undefined, { retryNumber: retries }, false));
+  return scopes.under(layer, scopes.layer(undefined, { retryNumber: retries }, false));
 }
 
 /** What the program's own URL says but for the path, which the library adds. */

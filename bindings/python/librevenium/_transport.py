@@ -180,6 +180,8 @@ class Metered:
             # The SDK retries: an attempt after which it will try again is no call of its own.
             "max_retries": 0,
             "meter_retryable": last,
+            # It makes spans of its own, too.
+            "dropin": True,
         }
         if not self.streamed and self.seconds is not None:
             choices["timeout_ms"] = max(1, round(self.seconds * 1000))

@@ -12,10 +12,10 @@ OWN = {
     "decorators": "metered: yes\nYou said: Greet the world.\n"
     "You said: Count to 1.\nYou said: Count to 2.\nYou said: Count to 3.\nYou said: Piece by piece.\n",
 }
-RECORDS = {"dropin": 2, "decorators": 5, "scopes": 6, "bedrock": 2}
+RECORDS = {"tools": 2, "dropin": 2, "decorators": 5, "scopes": 6, "bedrock": 2}
 
 
-@pytest.mark.parametrize("name", ["getting_started", "metadata", "streaming", "scopes", "status", "bedrock", *OWN])
+@pytest.mark.parametrize("name", ["getting_started", "metadata", "streaming", "scopes", "status", "bedrock", "otel", "tools", *OWN])
 def test_example(sandbox, name, tmp_path):
     if name in OWN:
         pytest.importorskip("anthropic")
@@ -32,4 +32,4 @@ def test_example(sandbox, name, tmp_path):
 def test_every_example_is_run():
     names = {path.stem for path in (ROOT / "examples" / "python").glob("*.py")}
     # The demo runs `async`, with pauses in its streams.
-    assert names == {"getting_started", "metadata", "streaming", "scopes", "status", "bedrock", "async", *OWN}
+    assert names == {"getting_started", "metadata", "streaming", "scopes", "status", "bedrock", "otel", "tools", "async", *OWN}
