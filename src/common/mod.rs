@@ -9,3 +9,4 @@ pub mod patience;
 pub mod proxy;
 pub mod retry;
 pub mod tls;
+pub mod trace_context;
