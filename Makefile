@@ -11,7 +11,7 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench bench-python collector install uninstall clean
+.PHONY: help needs build examples demo test check bench bench-python soak collector install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -59,6 +59,9 @@ bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE
 	cp $(TARGET)/release/librevenium.so out/bench/without-bedrock.so
 	$(CARGO) build --release -p revenium
 	python3 -B benches/side_by_side/run.py
+
+soak: build ## what gets lost when thousands of processes are killed at random (SOAK_ROUNDS=5000)
+	SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5000) tests/spool.sh many_processes_killed_at_random
 
 bench-python: ## what metering adds to the official SDK in Python, beside Revenium's own SDK (ROUNDS=3 SCALE=1)
 	$(CARGO) build --release -p sandbox -p revenium

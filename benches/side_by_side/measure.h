@@ -16,6 +16,7 @@ typedef struct {
     int at_once;
     int queue; /* ours: through a completion queue */
     int spool; /* ours: 0 turns it off */
+    int gap; /* microseconds between calls that are made one after the other; then each call's wait is measured */
 } options;
 
 static options O = {.at_once = 1, .spool = 1};
@@ -38,6 +39,7 @@ static void read_options(int count, char **words) {
         else if (!strcmp(name, "--at-once")) O.at_once = atoi(value);
         else if (!strcmp(name, "--queue")) O.queue = atoi(value);
         else if (!strcmp(name, "--spool")) O.spool = atoi(value);
+        else if (!strcmp(name, "--gap")) O.gap = atoi(value);
         else fail("unknown option");
     }
     request_length = (size_t)snprintf(request, sizeof request,
@@ -67,6 +69,24 @@ static long status(const char *name) {
     return value;
 }
 
+/* What callers waited, in microseconds, of the calls since the last start_now(). */
+static long waits[1 << 16];
+static size_t waited;
+
+static inline void wait_was(int64_t micros_long) {
+    if (waited < sizeof waits / sizeof *waits) waits[waited++] = (long)micros_long;
+}
+
+static int by_size(const void *one, const void *other) {
+    long a = *(const long *)one, b = *(const long *)other;
+    return (a > b) - (a < b);
+}
+
+static long waited_at(int hundredth) {
+    qsort(waits, waited, sizeof *waits, by_size);
+    return waited ? waits[(waited - 1) * (size_t)hundredth / 100] : 0;
+}
+
 /* The moment before the measured calls. */
 typedef struct {
     int64_t ready; /* processor time when the program could begin */
@@ -75,6 +95,7 @@ typedef struct {
 } start;
 
 static start start_now(int64_t ready) {
+    waited = 0;
     return (start){.ready = ready, .idle = status("VmRSS"), .cpu = cpu(), .clock = micros(CLOCK_MONOTONIC)};
 }
 
@@ -82,8 +103,8 @@ static start start_now(int64_t ready) {
 static void print_measured(start from, int64_t done, long deltas) {
     long long used = cpu() - from.cpu, wall = done - from.clock, ready = from.ready;
     printf("{\"ready_cpu_us\":%lld,\"cpu_us\":%lld,\"wall_us\":%lld,\"idle_kib\":%ld,\"peak_kib\":%ld,"
-           "\"threads\":%ld,\"deltas\":%ld}\n",
-           ready, used, wall, from.idle, status("VmHWM"), status("Threads"), deltas);
+           "\"threads\":%ld,\"deltas\":%ld,\"p50_us\":%ld,\"p99_us\":%ld}\n",
+           ready, used, wall, from.idle, status("VmHWM"), status("Threads"), deltas, waited_at(50), waited_at(99));
     fflush(stdout);
 }
 

@@ -27,12 +27,17 @@ static void *caller(void *unused) {
     long texts = 0;
     while (atomic_fetch_sub(&left, 1) > 0) {
         revenium_result result;
+        int64_t began = micros(CLOCK_MONOTONIC);
         int32_t code =
             O.streamed
                 ? revenium_messages_stream(request, request_length, REVENIUM_SCOPE_NONE, on_event, &texts, &result)
                 : revenium_messages_create(request, request_length, REVENIUM_SCOPE_NONE, &result);
         check(code, result);
         revenium_release(result);
+        if (O.gap) {
+            wait_was(micros(CLOCK_MONOTONIC) - began);
+            nanosleep(&(struct timespec){.tv_nsec = O.gap * 1000L}, NULL);
+        }
     }
     atomic_fetch_add(&deltas, texts);
     return NULL;

@@ -58,6 +58,11 @@ class Run:
         ours, theirs = self.column(scenario, client), self.column(scenario, base)
         return Figure(compare(ours[at], theirs[at]) for at in ours if at in theirs)
 
+    def pairs(self, scenario, client, base):
+        """The rows of both, round by round."""
+        ours, theirs = (self.column(scenario, name, lambda row: row) for name in (client, base))
+        return [(ours[at], theirs[at]) for at in ours if at in theirs]
+
     def ratio(self, scenario, client, base):
         return self.beside(scenario, client, base, lambda ours, theirs: ours / theirs)
 
@@ -140,6 +145,18 @@ def streams(run, about):
     return table([f"{about['streams']:,} slow streams", "KiB each", "MiB at most", "threads"], rows)
 
 
+def waits(run, about):
+    rows = []
+    for name in about["clients"]:
+        p50, p99 = (run.figure("waits", name, lambda row, at=at: row[at]) for at in ("p50_us", "p99_us"))
+        if p50:
+            more = run.beside("waits", name, "hyper", lambda ours, theirs: ours / theirs)
+            ratio = Figure(ours["p50_us"] / theirs["p50_us"]
+                           for ours, theirs in run.pairs("waits", name, "hyper"))
+            rows.append([NAMES[name], p50.show(0), p99.show(0), f"{ratio.show()} ×", f"{more.median:.2f} ×"])
+    return table(["50 calls a second: a caller waits, µs", "median", "99 of 100", "median × hyper", "processor time × hyper"], rows)
+
+
 def start(run):
     names = dict.fromkeys(client for scenario, client, _ in run.rows if scenario == "start")
     rows = [[NAMES[name], run.figure("start", name, lambda row: row["unit_us"] / 1000).show(),
@@ -177,7 +194,7 @@ def text(about, inner_figures, rows):
         f"{about['machine']}. Rounds: {about['rounds']}, scale {about['scale']:g}, load {about['load']:.1f} at the end. "
         "Processor time is user and system of the whole client, until every record is delivered; client and server share "
         "one processor. Medians; ratios are taken inside a round, with min..max over the rounds.",
-        clients(run, about), streams(run, about), start(run)]
+        clients(run, about), waits(run, about), streams(run, about), start(run)]
     if inner_figures:
         shown = [[name, f"{ns / 1000:,.2f} µs" if ns >= 1000 else f"{ns:,.0f} ns"] for name, ns in inner_figures]
         parts.append(table(["inner benchmark", "for one"], shown))

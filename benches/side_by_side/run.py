@@ -38,8 +38,8 @@ LAUNCHES = 10
 class Scenario:
     """`answer`: how the sandbox answers. `warm`: calls before the measured ones, and how those are answered."""
 
-    def __init__(self, calls, at_once=1, warm=None, deltas=0, answer=None, warm_answer=None, only=None):
-        self.calls, self.at_once, self.deltas, self.only = calls, at_once, deltas, only
+    def __init__(self, calls, at_once=1, warm=None, deltas=0, answer=None, warm_answer=None, only=None, gap_us=0):
+        self.calls, self.at_once, self.deltas, self.only, self.gap_us = calls, at_once, deltas, only, gap_us
         self.warm, self.answer, self.warm_answer = warm, answer or {}, warm_answer
 
     def sized(self, share):
@@ -76,6 +76,8 @@ SCENARIOS = {
     "chunks": Scenario(200, deltas=1000, answer={"deltas": 1000, "burst": True}),
     "paced": Scenario(128, at_once=64, warm=64, deltas=50, warm_answer={"deltas": 1}, answer={"deltas": 50, "gap_ms": 20},
                       only=NATIVE),
+    # Used as a server uses it: 50 calls a second.
+    "waits": Scenario(400, warm=20, gap_us=20_000, only={"hyper", "hyper+record", "ours", "ours-nospool"}),
     "slow": Scenario(10_000, at_once=10_000, warm=1, deltas=10, warm_answer={"deltas": 1},
                      answer={"deltas": 10, "gap_ms": 500}, only={"raw", "hyper", "ours-queue", "ours-queue-nospool"}),
 }
@@ -224,7 +226,7 @@ def measure(sandbox, clients, rounds):
                 # Anew for each client: the answers are used in order.
                 sandbox.ask("POST", "/sandbox/plan", {"path": "/v1/messages", "answers": scenario.answers(warm)})
                 arguments = ["--mode", "stream" if scenario.deltas else "create", "--calls", str(calls), "--warm", str(warm),
-                             "--at-once", str(at_once)]
+                             "--at-once", str(at_once)] + (["--gap", str(scenario.gap_us)] if scenario.gap_us else [])
                 try:
                     row = checked(client, name, sandbox.run(client, arguments), calls, warm, scenario.deltas)
                 except (RuntimeError, subprocess.TimeoutExpired) as trouble:

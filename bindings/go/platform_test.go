@@ -40,7 +40,7 @@ func planPath(t *testing.T, path string, answers ...any) {
 }
 
 func asked(t *testing.T) (requests []sentRequest) {
-	if err := json.Unmarshal(sandbox(t, "GET", "requests?service=unknown", nil), &requests); err != nil {
+	if err := json.Unmarshal(sandbox(t, "GET", "requests?service=platform", nil), &requests); err != nil {
 		t.Fatal(err)
 	}
 	return requests

@@ -256,12 +256,16 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         outcome.facts.attempts,
         if job.metering.account.is_some() { "metered" } else { "not metered" }
     );
+    let summary = engine.summary_of(&outcome, &job.metering.metadata);
     // The record is safe by now; its way to Revenium starts after the caller has the result.
     let bell = unfinished.report(outcome);
     if call.sink.is_shared() {
         turn().await;
     }
     drop(bell);
+    if let Some(summary) = summary {
+        engine.print_summary(summary);
+    }
 }
 
 /// Run something other than a message: what it gives is the call's result. Nothing of it is metered.

@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod process;
 pub mod runtime;
 pub mod status;
+pub mod summary;
 
 use crate::call::{self, Call, Job, Unfinished};
 use crate::client::accounts::{Account, Accounts};
@@ -55,6 +56,7 @@ pub struct Engine {
     metering_url: reqwest::Url,
     platform: Arc<Platform>,
     pub budgets: Arc<Budgets>,
+    summaries: summary::Waiting,
     /// Environment and settings: under every scope and call.
     base_metadata: Metadata,
     http: OnceCell<http::Clients>,
@@ -138,6 +140,7 @@ impl Engine {
             anthropic: OnceCell::new(),
             bedrock: Arc::new(Bedrock::new(settings.clone())),
             metering_url,
+            summaries: summary::Waiting::default(),
             budgets: Arc::new(Budgets::new(settings.clone(), platform.clone())),
             platform,
             base_metadata,
@@ -642,6 +645,7 @@ impl Engine {
             lost: all.lost + left.lost,
             in_spool: all.in_spool + left.in_spool,
         });
+        self.print_what_waits();
         // So that a tool that looks for leaks finds none. At an exit nobody looks, and the host's threads may be gone.
         let patience = if exiting { Instant::now() } else { settled };
         if let Some(runtime) = self.runtime.lock().take() {

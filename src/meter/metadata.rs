@@ -110,6 +110,10 @@ pub struct Attribution<'a> {
 }
 
 impl Metadata {
+    pub fn trace_id(&self) -> Option<&str> {
+        self.text(Field::TraceId).map(|id| &**id)
+    }
+
     /// Copies nothing.
     pub fn attribution(&self) -> Attribution<'_> {
         let text = |field| self.text(field).map(|text| &**text);

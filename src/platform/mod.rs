@@ -75,6 +75,13 @@ fn extend(url: &mut Url, segments: &[&str]) {
     }
 }
 
+/// Where the budget rules of `team` are. `None`: the settings have no usable address.
+pub fn rules_url(settings: &Settings, meter: &Url, team: &str) -> Option<Url> {
+    let mut url = Bases::new(settings, meter).ok()?.enforcement;
+    extend(&mut url, &[team]);
+    Some(url)
+}
+
 /// An operation that may be sent.
 pub struct Prepared {
     asked: Asked,

@@ -43,6 +43,15 @@ pub enum ProviderChoice {
     Bedrock,
 }
 
+/// What is printed of each metered call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrintSummary {
+    #[default]
+    Off,
+    Human,
+    Json,
+}
+
 /// What becomes of calls as long as no budget rules are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailMode {
@@ -183,6 +192,7 @@ pub struct Settings {
     /// [`Level::Debug`] when `debug` is on.
     pub log_level: Level,
     pub debug: bool,
+    pub print_summary: PrintSummary,
 
     /// Fields of the usage record by their JSON keys, only those that are set, unchecked.
     pub record_fields: Vec<(&'static str, String)>,

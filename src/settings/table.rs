@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value as Json;
 
 use super::parse::{self, Value};
-use super::{AuthHeader, FailMode, OtlpProtocol, ProviderChoice, Secret, Settings, SpoolSync};
+use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, ProviderChoice, Secret, Settings, SpoolSync};
 use crate::common::log::redact;
 
 /// One row.
@@ -207,17 +207,17 @@ pub(super) static TABLE: &[Setting] = &[
     // Budgets.
     flag("budget_enforcement", "false", |s, v| s.budget_enforcement = v,
         "Refuse calls that a rule of Revenium's cost controls blocks, before they leave. Needs `team_id`.")
-        .env(&["REVENIUM_CIRCUIT_BREAKER_ENABLED"]),
+        .env(&["REVENIUM_BUDGET_ENFORCEMENT", "REVENIUM_CIRCUIT_BREAKER_ENABLED"]),
     flag("budget_shadow", "false", |s, v| s.budget_shadow = v,
         "Only log and count what would be refused: to try `budget_enforcement` out."),
-    flag("budget_bypass", "false", |s, v| s.budget_bypass = v, "Let every call pass, whatever the rules say.").env(&["REVENIUM_BYPASS"]),
+    flag("budget_bypass", "false", |s, v| s.budget_bypass = v, "Let every call pass, whatever the rules say.").env(&["REVENIUM_BUDGET_BYPASS", "REVENIUM_BYPASS"]),
     text("budget_fail_mode", "`open` or `closed`", "open",
         |s, v| parse::choice(v, &[("open", FailMode::Open), ("closed", FailMode::Closed)], &mut s.budget_fail_mode),
-        "What becomes of calls as long as no rules could be fetched: they pass, or are refused.").env(&["REVENIUM_CB_FAIL_MODE"]),
+        "What becomes of calls as long as no rules could be fetched: they pass, or are refused.").env(&["REVENIUM_BUDGET_FAIL_MODE", "REVENIUM_CB_FAIL_MODE"]),
     number("budget_poll_interval_ms", SECOND..=DAY, "60000", |s, v| s.budget_poll_interval_ms = v, "How often the rules are fetched.")
         .env(&["REVENIUM_BUDGET_POLL_INTERVAL_MS", "REVENIUM_CB_POLL_INTERVAL_SECONDS"]),
     text("budget_cache_dir", "the path of a directory", "", |s, v| { s.budget_cache_dir = parse::some(v); true },
-        "Where the last rules are kept, for a start while Revenium cannot be reached. Default: nowhere.").env(&["REVENIUM_CACHE_DIR"]),
+        "Where the last rules are kept, for a start while Revenium cannot be reached. Default: nowhere.").env(&["REVENIUM_BUDGET_CACHE_DIR", "REVENIUM_CACHE_DIR"]),
     text("enforcement_base_url", URL, "",
         |s, v| (v.is_empty() || parse::is_base_url(v)) && { s.enforcement_base_url = parse::some(v); true },
         "Where the rules are. Default: the host of the metering address."),
@@ -341,6 +341,9 @@ pub(super) static TABLE: &[Setting] = &[
     // Log.
     text("log_level", "`DEBUG`, `INFO`, `WARN`, `ERROR` or `CRITICAL`", "WARN", |s, v| v.parse().map(|level| s.log_level = level).is_ok(),
         "What is logged on standard error. Revenium's other middlewares default to `INFO`; a library is quiet in its host."),
+    text("print_summary", "`off`, `human` or `json`", "off",
+        |s, v| parse::choice(v, &[("off", PrintSummary::Off), ("false", PrintSummary::Off), ("human", PrintSummary::Human), ("true", PrintSummary::Human), ("json", PrintSummary::Json)], &mut s.print_summary),
+        "Print model, tokens, time and cost of each metered call on standard error. `true` means `human`. The cost is fetched where the team is known and the key may do it."),
     flag("debug", "false", |s, v| s.debug = v, "Log everything, whatever `log_level` says."),
 
     // Fields of the usage record that neither call nor scope give.

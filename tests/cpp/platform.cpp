@@ -16,7 +16,7 @@ static void plan_path(const std::string& path, const std::string& answers) {
   test::http("POST", "/sandbox/plan", R"({"path": ")" + path + R"(", "answers": )" + answers + "}");
 }
 
-static std::vector<std::string> asked() { return test::items(test::http("GET", "/sandbox/requests?service=unknown")); }
+static std::vector<std::string> asked() { return test::items(test::http("GET", "/sandbox/requests?service=platform")); }
 
 TEST(jobs) {
   const revenium::library library(settings);

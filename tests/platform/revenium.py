@@ -99,7 +99,7 @@ def plan(path, *answers):
     sandbox("POST", "/sandbox/plan", {"path": path, "answers": list(answers)})
 
 
-def seen(service="unknown"):
+def seen(service="platform"):
     return sandbox("GET", f"/sandbox/requests?service={service}")
 
 

@@ -3,7 +3,9 @@
 client.py STEP...: `call:N`, `fork:N` (N children that run the steps after `/`), `flush:MS`, `print` (status as JSON),
 `wait` (for a line on standard input), `pause` (for a signal), `limit:BYTES` (largest file it may write), `say:TEXT`, `exit`, `_exit`, `kill`,
 `abort`, `term`, `shutdown:MS`, `exec` (becomes a program that does nothing), `thread:N` (N calls on a thread that ends),
-`storm:N` (N children that make a call each, forked while four threads make 100 calls each).
+`storm:N` (N children that make a call each, forked while four threads make 100 calls each), `twins:N` (N calls through each
+of two copies of the library at once), `touch` (opens and closes every file of the spool), `cycle:N` (N times init, a call,
+shutdown), `memory` (bytes resident, threads, descriptors).
 """
 
 import ctypes
@@ -14,10 +16,17 @@ import signal
 import sys
 import threading
 
-lib = ctypes.CDLL(os.environ["REVENIUM_LIBRARY"])
 NTS = ctypes.c_size_t(-1)
-lib.revenium_result_json.restype = ctypes.c_char_p
-lib.revenium_result_text.restype = ctypes.c_char_p
+
+
+def load(path):
+    library = ctypes.CDLL(path)
+    library.revenium_result_json.restype = ctypes.c_char_p
+    library.revenium_result_text.restype = ctypes.c_char_p
+    return library
+
+
+lib = load(os.environ["REVENIUM_LIBRARY"])
 REQUEST = json.dumps({
     "model": "claude-sonnet-4-5", "max_tokens": 16,
     "messages": [{"role": "user", "content": "hello"}],
@@ -25,11 +34,12 @@ REQUEST = json.dumps({
 }).encode()
 
 
-def call(count):
+def call(count, library=None):
+    library = library or lib
     for _ in range(count):
         result = ctypes.c_uint64()
-        code = lib.revenium_messages_create(REQUEST, NTS, ctypes.c_uint64(0), ctypes.byref(result))
-        lib.revenium_release(result)
+        code = library.revenium_messages_create(REQUEST, NTS, ctypes.c_uint64(0), ctypes.byref(result))
+        library.revenium_release(result)
         if code != 0:
             say(f"call failed: {code}")
             os._exit(1)
@@ -70,6 +80,29 @@ def run(steps):
             thread = threading.Thread(target=call, args=(number,))
             thread.start()
             thread.join()
+        elif name == "twins":
+            # A second copy of the library, as a plugin may bring it.
+            twin = load(os.environ["REVENIUM_TWIN"])
+            threads = [threading.Thread(target=call, args=(number, library)) for library in (lib, twin)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        elif name == "touch":
+            # What backup programs and curious hosts do.
+            for top, _, names in os.walk(os.environ["REVENIUM_SPOOL_DIR"]):
+                for each in names:
+                    with open(os.path.join(top, each), "r+b") as file:
+                        file.read(1)
+        elif name == "cycle":
+            for _ in range(number):
+                lib.revenium_init(None, ctypes.c_size_t(0), ctypes.byref(ctypes.c_uint64()))
+                call(1)
+                lib.revenium_shutdown(10000)
+        elif name == "memory":
+            with open("/proc/self/statm") as file:
+                say(f"{int(file.read().split()[1]) * resource.getpagesize()} {len(os.listdir('/proc/self/task'))} "
+                    f"{len(os.listdir('/proc/self/fd'))}")
         elif name == "fork":
             mark = steps.index("/", at)
             children += fork(number, steps[mark + 1:])

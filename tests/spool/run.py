@@ -4,6 +4,7 @@ import collections
 import glob
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -439,6 +440,112 @@ def test_a_child_sends_what_its_parent_left(spool):
     client.go_on()
     assert client.line() == "flush 0"
     expect(11)
+
+
+# ---- what looks like one process and is not, and the other way round ----
+
+def twin():
+    """Another copy of the library, which the loader takes for another library."""
+    path = os.path.join(tempfile.mkdtemp(), "librevenium-twin.so")
+    shutil.copy(os.path.join(TARGET, "librevenium.so"), path)
+    return {"REVENIUM_TWIN": path}
+
+
+def test_two_copies_of_the_library_in_one_process(spool):
+    made = 0
+    for ending in ("exit", "kill", "kill", "_exit"):
+        plan({"status": 503})
+        run(spool, "twins:50", ending, **twin())
+        made += 100
+        unplan()
+    next_run(spool)
+    expect(made)
+    no_trace(spool)
+
+
+def test_a_host_that_opens_and_closes_our_files(spool):
+    plan({"status": 503})
+    client = Client(spool, "call:20", "touch", "say:touched", "wait", "call:20", "touch", "kill")
+    assert client.line() == "touched"
+    unplan()
+    # The files are the living process's still.
+    run(spool, "flush:2000")
+    expect(0)
+    plan({"status": 503})
+    client.go_on()
+    client.end()
+    unplan()
+    next_run(spool)
+    expect(40, repeats=0)
+
+
+def preload(name):
+    """A library that stands before the C library; built on the spot."""
+    path = os.path.join(tempfile.mkdtemp(), name + ".so")
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", path, os.path.join(HERE, name + ".c"), "-ldl"],
+                   check=True)
+    return path
+
+
+def test_locks_that_always_succeed(spool):
+    lies = {"LD_PRELOAD": preload("lying_locks")}
+    made = 0
+    for _ in range(5):
+        plan({"status": 503}, {"delay_ms": 5})
+        clients = [Client(spool, "call:40", "kill" if n % 2 else "exit", **lies) for n in range(4)]
+        for client in clients:
+            client.end()
+        made += 160
+    unplan()
+    next_run(spool)
+    expect(made)
+
+
+def test_clock_before_1970(spool):
+    clock = {"LD_PRELOAD": preload("old_clock")}
+    plan({"status": 503})
+    run(spool, "call:5", "kill", **clock)
+    unplan()
+    said = run(spool, "call:5", "flush:60000", "shutdown:10000", "exit", **clock)
+    assert said == ["flush 0", "shutdown 0"], said
+    expect(10)
+    no_trace(spool)
+
+
+def test_starts_and_ends_leave_nothing_behind(spool):
+    said = run(spool, "cycle:50", "memory", "cycle:200", "memory", "exit")
+    (before, threads, files), (after, threads_after, files_after) = (map(int, line.split()) for line in said)
+    assert (threads_after, files_after) == (threads, files) and threads == 1, said
+    # The allocator's own steps are larger than what each start may leave: 1 KiB.
+    assert after - before < 200 * 1024 + 512 * 1024, said
+    expect(250)
+
+
+def test_many_processes_killed_at_random(spool):
+    rounds = int(os.environ.get("SOAK_ROUNDS", "200"))
+    random.seed(rounds)
+    made, doubles = 0, 0
+    down = {"status": 503}
+    plan(*([down] * 7 + [{"delay_ms": 3}] * 3))
+    running = []
+    for _ in range(rounds):
+        running.append(Client(spool, "call:8", "say:made", "pause"))
+        if len(running) == 32 or random.random() < 0.3:
+            client = running.pop(random.randrange(len(running)))
+            if random.random() < 0.5:
+                assert client.line() == "made"
+                made += 8
+            client.kill()
+    for client in running:
+        assert client.line() == "made"
+        made += 8
+        client.kill()
+    unplan()
+    next_run(spool)
+    arrived = len(records())
+    assert made <= arrived <= rounds * 8, (made, arrived)
+    expect(arrived)
+    no_trace(spool)
 
 
 # ---- the spool itself ----

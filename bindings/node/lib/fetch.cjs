@@ -73,8 +73,8 @@ async function fetchVia(maxRetries, input, init) {
     if (params === null) return globalThis.fetch(input, init);
     // A signature is of these very bytes.
     const sent = isSigned(headers) ? init : withoutOurs(params, headers, init);
-    const last = Number(headers.get('x-stainless-retry-count') ?? maxRetries) >= maxRetries;
-    return watched.watch(service, text, last, retryLayer(headers, scopes.current()), input, sent);
+    const told = sdkAttempt(headers);
+    return watched.watch(service, text, isLast(told, told ?? 0, maxRetries), retryLayer(told ?? 0, scopes.current()), input, sent);
   }
   if (method.toUpperCase() !== 'POST' || !url.pathname.endsWith(PATH) || isAws(url.hostname)) {
     return globalThis.fetch(input, init);
@@ -92,8 +92,7 @@ async function fetchVia(maxRetries, input, init) {
   }
   const told = sdkAttempt(headers);
   const attempt = told ?? retries.attemptOf(url.href, text);
-  // A framework may give up after any attempt, unless we were told.
-  const last = attempt >= (maxRetries ?? (told === null ? 0 : SDK_RETRIES));
+  const last = isLast(told, attempt, maxRetries);
   const failed = () => told === null && !signal?.aborted && retries.failed(url.href, text, attempt);
   try {
     const ours = withChoices(text, params, headers, last);
@@ -109,6 +108,11 @@ async function fetchVia(maxRetries, input, init) {
     warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
     return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
+}
+
+/** Whether whoever tries again gives up after this attempt. A framework may after any, unless we were told. */
+function isLast(told, attempt, maxRetries) {
+  return attempt >= (maxRetries ?? (told === null ? 0 : SDK_RETRIES));
 }
 
 /** Which attempt the SDK says this is; null where somebody else tries again, whom the SDK knows nothing of. */

@@ -32,7 +32,7 @@ async function told(program, env) {
 }
 
 const seen = async (service) => (await fetch(`${sandbox}/sandbox/requests?service=${service}`)).json();
-const asked = () => seen('unknown');
+const asked = () => seen('platform');
 
 test('jobs', async () => {
   await plan(`${JOBS}/loan-1/outcome`, [{ json: { entityVersion: 4 } }]);

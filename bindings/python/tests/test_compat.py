@@ -167,7 +167,7 @@ asyncio.run(main())
     assert err.count("went out unmetered") == 1 and "http_client=librevenium.http_client()" in err
 
 
-def test_clients_of_other_services_are_left_alone(sandbox):
+def test_clients_of_other_services_are_watched(sandbox):
     records, err = program(
         sandbox,
         """
@@ -175,7 +175,7 @@ client = anthropic.AnthropicFoundry(api_key="k", base_url=os.environ["SANDBOX_UR
 assert client.messages.create(**P, usage_metadata={"agent": "a"}).content[0].text == "You said: x"
 """,
     )
-    assert records == [] and "AnthropicFoundry" in err
+    assert [(record["provider"], record["agent"]) for record in records] == [("Foundry", "a")], err
 
 
 def test_a_plain_client_that_is_aimed_at_bedrock_is_answered_by_it(sandbox):

@@ -18,7 +18,7 @@ TYPES = {
     "size_t": ctypes.c_size_t,
     "const char *": ctypes.c_char_p,
 }
-HANDLES = {f"revenium_{name}" for name in ("handle", "result", "scope", "call", "queue")}
+HANDLES = {f"revenium_{name}" for name in ("handle", "result", "scope", "call", "queue", "tap")}
 
 
 def c_type(text):

@@ -30,7 +30,7 @@ def plan(path, *answers):
     control("plan", "POST", {"path": path, "answers": list(answers)})
 
 
-def asked(service="unknown"):
+def asked(service="platform"):
     return json.loads(control(f"requests?service={service}"))
 
 

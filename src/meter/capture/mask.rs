@@ -157,8 +157,10 @@ fn authorizations(text: &str) -> Option<String> {
         let value = found.rfind([' ', '\t'])? + 1;
         let is_basic = found.as_bytes()[skip_before(found)..].get(1).is_some_and(|b| b.eq_ignore_ascii_case(&b'a'));
         if is_basic {
-            // Otherwise it is a word behind "basic".
-            let credentials = BASE64_STANDARD_NO_PAD.decode(found[value..].trim_end_matches('=')).ok()?;
+            // Otherwise it is a word behind "basic". A sentence's end belongs to neither.
+            let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+            let run = found[value..].split(|c| !is_base64(c)).next()?;
+            let credentials = BASE64_STANDARD_NO_PAD.decode(run).ok()?;
             credentials.contains(&b':').then_some(())?;
         }
         Some((value, REDACTED.into()))
@@ -209,7 +211,10 @@ fn mask_pem(text: &str) -> Cow<'_, str> {
             None => PEM_LINES.find(rest).map_or(0, |lines| lines.end()),
         };
         out.push_str(&text[copied..header.end()]);
-        out.push_str(REDACTED);
+        // What was masked before stays as it is.
+        if block > 0 || !rest.starts_with(REDACTED) {
+            out.push_str(REDACTED);
+        }
         copied = header.end() + block;
     }
     if copied == 0 {

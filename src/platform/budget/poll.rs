@@ -32,6 +32,8 @@ impl Trouble {
 pub(super) async fn poll(budgets: Arc<Budgets>, http: reqwest::Client) {
     let interval = Duration::from_millis(budgets.settings.budget_poll_interval_ms);
     loop {
+        // From here on nobody has to wake us, however old the rules are.
+        budgets.fetches.lock().tried = Some(Instant::now());
         let fetched = fetch(&budgets, &http).await;
         let rest = match fetched {
             Ok((served, rules)) => {

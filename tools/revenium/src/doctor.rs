@@ -8,6 +8,7 @@ use revenium::common::http;
 use revenium::common::log::redact;
 use revenium::delivery::completions_url;
 use revenium::delivery::journal::probe;
+use revenium::platform::rules_url;
 use revenium::provider::anthropic::messages_url;
 use revenium::provider::choice::choose;
 use revenium::settings::{AuthHeader, Credential, Settings, environment};
@@ -133,6 +134,7 @@ fn network(settings: &Settings, timeout: Duration, findings: &mut Findings) {
     };
     runtime.block_on(async {
         revenium(settings, &client, timeout, findings).await;
+        budgets(settings, &client, timeout, findings).await;
         provider(settings, &client, timeout, findings).await;
     });
 }
@@ -163,6 +165,32 @@ async fn revenium(settings: &Settings, client: &Client, timeout: Duration, findi
         )),
         Ok(404) => findings.wrong(&format!("Revenium: {host} has no such address; see REVENIUM_METERING_BASE_URL")),
         Ok(status) => findings.wrong(&format!("Revenium: {host} answers with HTTP status {status}")),
+    }
+}
+
+/// The team, and with enforcement on whether its rules can be had.
+async fn budgets(settings: &Settings, client: &Client, timeout: Duration, findings: &mut Findings) {
+    match &settings.team_id {
+        Some(_) => findings.good("team: known, for jobs and budgets"),
+        None if settings.budget_enforcement => {
+            return findings.wrong("budgets: enforcement is on, but there is no team; set REVENIUM_TEAM_ID");
+        }
+        None => return findings.note("team: not set; jobs look it up where the key tells a tenant (REVENIUM_TEAM_ID)"),
+    }
+    if !settings.budget_enforcement {
+        return findings.note("budgets: enforcement is off");
+    }
+    let Some(key) = settings.metering_key(&environment) else { return };
+    let asked = completions_url(&settings.metering_base_url).ok().zip(settings.team_id.as_deref());
+    let asked = asked.and_then(|((meter, _), team)| rules_url(settings, &meter, team));
+    let Some(url) = asked else { return findings.wrong("budgets: there is no address for the rules") };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    match status_of(client.get(url).header("x-api-key", key.expose()), timeout).await {
+        Ok(200 | 204) if settings.budget_bypass => findings.note("budgets: rules can be fetched; bypassed"),
+        Ok(200 | 204) if settings.budget_shadow => findings.good("budgets: rules can be fetched; shadow mode"),
+        Ok(200 | 204) => findings.good("budgets: rules can be fetched"),
+        Ok(status) => findings.wrong(&format!("budgets: {host} answers with HTTP status {status} for the rules")),
+        Err(why) => findings.wrong(&format!("budgets: {host} cannot be reached: {why}")),
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use ::sandbox::{Feed, View, estimate};
 use lexopt::prelude::*;
 use revenium::common::log::redact;
+use revenium::delivery::journal::Look;
+use revenium::delivery::{Endpoint, Fate, Row};
 use revenium::settings::{Settings, environment};
 use serde_json::{Map, Value as Json, json};
 
@@ -67,16 +69,16 @@ pub fn watch(asked: Watch) -> Result<(), String> {
     let feed = Arc::new(Feed::default());
     let mut known = Known::default();
     // What is wrong is said before anything is shown.
-    known.tell(seen(&settings)?, &feed);
+    let mut trouble = known.look(&settings, &feed)?;
+    trouble.iter().for_each(|why| eprintln!("revenium: {why}"));
     let filled = feed.clone();
     // It ends with the process.
     thread::spawn(move || {
         loop {
             thread::sleep(PAUSE);
-            match seen(&settings) {
-                Ok(seen) => known.tell(seen, &filled),
-                Err(why) => eprintln!("revenium: {why}"),
-            }
+            let found = known.look(&settings, &filled).unwrap_or_else(|why| vec![why]);
+            found.iter().filter(|why| !trouble.contains(why)).for_each(|why| eprintln!("revenium: {why}"));
+            trouble = found;
         }
     });
 
@@ -111,6 +113,7 @@ struct Seen {
     key: String,
     created_ms: u64,
     body: Vec<u8>,
+    tool: bool,
     state: State,
 }
 
@@ -120,22 +123,45 @@ struct State {
     why: String,
 }
 
-fn seen(settings: &Settings) -> Result<Vec<Seen>, String> {
+/// Every record that there is a trace of, oldest first.
+fn seen(segments: &[Look]) -> Vec<Seen> {
     let mut seen = Vec::new();
-    for look in looks(&folder(settings)?)?.segments {
+    for look in segments {
         let why = match look.user {
             Some(_) => user_in_words(look.user),
             None => "left behind; the next process with this spool sends it, or revenium spool send".into(),
         };
-        seen.extend(look.rows.iter().map(|row| Seen {
+        let waiting = State { name: "waiting", why };
+        seen.extend(look.rows.iter().map(|row| Seen::of(row, &waiting)));
+        seen.extend(look.settled.iter().map(|(row, fate)| Seen::of(row, &State::of(*fate))));
+    }
+    seen.sort_by_key(|seen| seen.created_ms);
+    seen
+}
+
+impl Seen {
+    fn of(row: &Row, state: &State) -> Seen {
+        Seen {
             key: row.record.idempotency_key.clone(),
             created_ms: row.created_ms,
             body: row.record.body.to_vec(),
-            state: State { name: "waiting", why: why.clone() },
-        }));
+            tool: row.record.endpoint == Endpoint::TOOL_EVENTS,
+            state: state.clone(),
+        }
     }
-    seen.sort_by_key(|seen| seen.created_ms);
-    Ok(seen)
+}
+
+impl State {
+    fn of(fate: Fate) -> State {
+        match fate {
+            Fate::Delivered => State { name: "delivered", why: String::new() },
+            Fate::GivenUp => State { name: "given up", why: "refused for good, too old, or dropped by hand".into() },
+        }
+    }
+
+    fn waiting(&self) -> bool {
+        self.name == "waiting"
+    }
 }
 
 /// What the pages were told.
@@ -153,9 +179,16 @@ struct Told {
 }
 
 impl Known {
+    /// Look into the spool and tell what is new; gives what cannot be read of it, and why.
+    fn look(&mut self, settings: &Settings, feed: &Feed) -> Result<Vec<String>, String> {
+        let looks = looks(&folder(settings)?)?;
+        self.tell(seen(&looks.segments), feed);
+        Ok(looks.unreadable)
+    }
+
     fn tell(&mut self, seen: Vec<Seen>, feed: &Feed) {
         if self.told > LIMIT {
-            self.records.retain(|_, told| told.state.name == "waiting");
+            self.records.retain(|_, told| told.state.waiting());
             self.told = self.records.len();
             feed.clear();
             let mut left: Vec<&Told> = self.records.values().collect();
@@ -165,7 +198,7 @@ impl Known {
         let here: HashSet<&str> = seen.iter().map(|seen| seen.key.as_str()).collect();
         let gone = State { name: "gone", why: "delivered, or refused for good".into() };
         for (_, told) in
-            self.records.iter_mut().filter(|(key, told)| told.state.name == "waiting" && !here.contains(key.as_str()))
+            self.records.iter_mut().filter(|(key, told)| told.state.waiting() && !here.contains(key.as_str()))
         {
             self.told += usize::from(told.becomes(&gone, feed));
         }
@@ -198,7 +231,7 @@ impl Told {
 
 fn item(number: u64, seen: &Seen) -> Map<String, Json> {
     let body: Map<String, Json> = serde_json::from_slice(&seen.body).unwrap_or_default();
-    let kind = if body.contains_key("toolId") { "tool" } else { "completion" };
+    let kind = if seen.tool { "tool" } else { "completion" };
     let mut item = Map::new();
     if let Some(cost) = estimate(&body) {
         item.insert("cost".into(), cost.into());

@@ -28,11 +28,14 @@ struct Options {
     warm: usize,
     at_once: usize,
     record: bool,
+    /// Between calls that are made one after the other; then each call's wait is measured.
+    gap: Duration,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-        let mut options = Options { port: 0, streamed: false, calls: 0, warm: 0, at_once: 1, record: false };
+        let mut options =
+            Options { port: 0, streamed: false, calls: 0, warm: 0, at_once: 1, record: false, gap: Duration::ZERO };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or("each option has a value")?;
             match name.as_str() {
@@ -42,6 +45,7 @@ impl Options {
                 "--warm" => options.warm = value.parse()?,
                 "--at-once" => options.at_once = value.parse()?,
                 "--record" => options.record = value == "1",
+                "--gap" => options.gap = Duration::from_micros(value.parse()?),
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }
@@ -123,6 +127,27 @@ fn record(number: usize) -> Bytes {
     .into()
 }
 
+/// `calls` calls, one after the other with a pause after each; what was waited for each.
+async fn paced(
+    host: &Host,
+    gap: Duration,
+    calls: usize,
+    records: Option<UnboundedSender<()>>,
+) -> Result<Vec<Duration>> {
+    let mut waits = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let began = Instant::now();
+        host.call().await?;
+        waits.push(began.elapsed());
+        if let Some(records) = &records {
+            records.send(())?;
+        }
+        tokio::time::sleep(gap).await;
+    }
+    waits.sort();
+    Ok(waits)
+}
+
 /// `calls` calls, `at_once` at a time, each announced to `records` when it is over.
 async fn calls(host: &Host, at_once: usize, calls: usize, records: Option<UnboundedSender<()>>) -> Result<()> {
     let left = Arc::new(AtomicUsize::new(calls));
@@ -157,19 +182,26 @@ async fn send(host: Host, mut records: UnboundedReceiver<()>, first: usize) -> R
     Ok(())
 }
 
-/// The calls and their records, numbered from `first`; how long the calls took.
-async fn all(host: &Host, options: &Options, count: usize, first: usize) -> Result<Duration> {
+/// The calls and their records, numbered from `first`; how long the calls took, and what was waited for each if paced.
+async fn all(host: &Host, options: &Options, count: usize, first: usize) -> Result<(Duration, Vec<Duration>)> {
     let clock = Instant::now();
-    if !options.record {
-        calls(host, options.at_once, count, None).await?;
-        return Ok(clock.elapsed());
+    let (records, sender) = if options.record {
+        let (records, receiver) = unbounded_channel();
+        (Some(records), Some(tokio::spawn(send(host.clone(), receiver, first))))
+    } else {
+        (None, None)
+    };
+    let mut waits = Vec::new();
+    if options.gap.is_zero() {
+        calls(host, options.at_once, count, records).await?;
+    } else {
+        waits = paced(host, options.gap, count, records).await?;
     }
-    let (records, receiver) = unbounded_channel();
-    let sender = tokio::spawn(send(host.clone(), receiver, first));
-    calls(host, options.at_once, count, Some(records)).await?;
     let wall = clock.elapsed();
-    sender.await??;
-    Ok(wall)
+    if let Some(sender) = sender {
+        sender.await??;
+    }
+    Ok((wall, waits))
 }
 
 /// Processor time of all threads.
@@ -189,16 +221,20 @@ async fn run(options: &Options, host: Host) -> Result<()> {
     let ready = cpu();
     all(&host, options, options.warm, 0).await?;
     let (idle, start) = (status("VmRSS"), cpu());
-    let wall = all(&host, options, options.calls, options.warm).await?;
+    let (wall, waits) = all(&host, options, options.calls, options.warm).await?;
     let used = cpu() - start;
+    let waited =
+        |hundredth: usize| waits.get(waits.len().saturating_sub(1) * hundredth / 100).map_or(0, Duration::as_micros);
     writeln!(
         std::io::stdout(),
-        r#"{{"ready_cpu_us":{},"cpu_us":{},"wall_us":{},"idle_kib":{idle},"peak_kib":{},"threads":{},"deltas":0}}"#,
+        r#"{{"ready_cpu_us":{},"cpu_us":{},"wall_us":{},"idle_kib":{idle},"peak_kib":{},"threads":{},"deltas":0,"p50_us":{},"p99_us":{}}}"#,
         ready.as_micros(),
         used.as_micros(),
         wall.as_micros(),
         status("VmHWM"),
-        status("Threads")
+        status("Threads"),
+        waited(50),
+        waited(99)
     )?;
     Ok(())
 }
