@@ -11,7 +11,7 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench bench-python soak install uninstall clean
+.PHONY: help needs build examples demo test check bench bench-python soak collector install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -38,6 +38,7 @@ test: needs check build examples ## everything
 	tests/bedrock.sh
 	tests/page.sh
 	tests/platform.sh
+	tests/otel.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
 	set -e; for language in $(LANGUAGES); do \
@@ -65,6 +66,10 @@ soak: build ## what gets lost when thousands of processes are killed at random (
 bench-python: ## what metering adds to the official SDK in Python, beside Revenium's own SDK (ROUNDS=3 SCALE=1)
 	$(CARGO) build --release -p sandbox -p revenium
 	python3 -B benches/python/run.py
+
+collector: ## a real OpenTelemetry Collector for tests/otel.sh (needs Go, minutes, and 3 GB for its caches)
+	@mkdir -p out
+	cd tests/collector && CGO_ENABLED=0 go build -mod=mod -o $(abspath out)/otelcol .
 
 clean: ## remove what was built
 	$(CARGO) clean

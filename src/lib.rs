@@ -1,10 +1,11 @@
 //! librevenium: call Claude, directly or through AWS Bedrock, with every call metered to Revenium.
 //!
-//! Eleven rooms; a call flows through them like this:
+//! Twelve rooms; a call flows through them like this:
 //!
 //! ```text
 //! abi → client → call → provider → messages → completion → (result to the caller)
-//!           │      └──→ meter → delivery → Revenium
+//!           │      ├──→ meter → delivery → Revenium
+//!           │      └──→ telemetry → the host's own OpenTelemetry backend
 //!           └─→ platform → Revenium
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! | `meter` | facts of one call → records; scopes and metadata |
 //! | `delivery` | records → Revenium: queue, journal, retries |
 //! | `platform` | what else Revenium offers: jobs and outcomes, economics, budgets, webhooks |
+//! | `telemetry` | facts of one call → a span, over OTLP to the host's own backend |
 //! | `messages` | the Messages API as bytes: request in, events and message out; no I/O |
 //! | `settings` | what can be set, for the library and for one call |
 //! | `common` | what every room may use: errors, logs, JSON, HTTP, the operating system |
@@ -38,3 +40,4 @@ pub mod meter;
 pub mod platform;
 pub mod provider;
 pub mod settings;
+pub mod telemetry;

@@ -10,13 +10,17 @@ const COMMON: &str = "common";
 /// What each room may use besides; `no_room_uses_itself_by_a_detour` holds that there is no circle in it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("abi", &["client", "call", "completion", "meter", "messages", "platform", "settings"]),
-    ("client", &["call", "completion", "provider", "meter", "delivery", "messages", "platform", "settings"]),
-    ("call", &["completion", "provider", "meter", "delivery", "messages", "settings"]),
+    (
+        "client",
+        &["call", "completion", "provider", "meter", "delivery", "telemetry", "messages", "platform", "settings"],
+    ),
+    ("call", &["completion", "provider", "meter", "delivery", "telemetry", "messages", "settings"]),
     ("completion", &["provider", "messages", "settings"]),
     ("provider", &["messages", "settings"]),
     ("meter", &["messages", "settings"]),
     ("delivery", &[]),
     ("platform", &["meter", "settings"]),
+    ("telemetry", &["meter", "messages", "settings"]),
     ("messages", &["settings"]),
     ("settings", &[]),
     ("common", &[]),

@@ -68,6 +68,47 @@ for language in c ${LANGUAGES-cpp go node python}; do
     done
 done
 
+# One trace through all languages: this script is the host, whose span the calls are children of.
+mkfifo "$scratch/until"
+python3 examples/otel/receiver.py "$scratch/port" <"$scratch/until" >"$scratch/trace" &
+receiver=$!
+exec 8>"$scratch/until"
+while [ ! -e "$scratch/port" ]; do
+    kill -0 "$receiver" 2>/dev/null || { echo 'demo: examples/otel/receiver.py did not start' >&2; exit 1; }
+    sleep 0.02
+done
+trace=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n') span=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+(
+    exec 8>&-
+    export REVENIUM_OTLP=1 REVENIUM_OTLP_PROTOCOL=http/json TRACEPARENT="00-$trace-$span-01"
+    REVENIUM_OTLP_ENDPOINT="http://127.0.0.1:$(cat "$scratch/port")"
+    export REVENIUM_OTLP_ENDPOINT
+    begun=$(date +%s)
+    for language in c ${LANGUAGES-cpp go node python}; do
+        [ -x "examples/$language/run" ] || continue
+        export OTEL_SERVICE_NAME="$language program"
+        run "$language" otel
+    done
+    python3 - "$REVENIUM_OTLP_ENDPOINT" "$trace" "$span" "$begun" <<'PYTHON'
+import json, sys, time, urllib.request
+
+endpoint, trace, span, begun = sys.argv[1:]
+own = {"traceId": trace, "spanId": span, "name": "make demo", "kind": 1, "startTimeUnixNano": begun + "0" * 9,
+       "endTimeUnixNano": str(time.time_ns())}
+service = {"attributes": [{"key": "service.name", "value": {"stringValue": "the host"}}]}
+export = {"resourceSpans": [{"resource": service, "scopeSpans": [{"spans": [own]}]}]}
+request = urllib.request.Request(endpoint + "/v1/traces", json.dumps(export).encode(), {"content-type": "application/json"})
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
+PYTHON
+)
+exec 8>&-
+wait "$receiver"
+printf '\n---- what an OpenTelemetry backend got\n\n'
+cat "$scratch/trace"
+languages=1
+for language in ${LANGUAGES-cpp go node python}; do [ ! -x "examples/$language/run" ] || languages=$((languages + 1)); done
+[ "$(grep -c '^    chat ' "$scratch/trace")" -eq "$languages" ] || complain 'a span is missing from the trace'
+
 printf '\n---- what Revenium got\n\n'
 python3 - "$unmetered" <<'PYTHON' || complain 'a record is missing, or there is one too many'
 import json, os, sys, textwrap, urllib.request

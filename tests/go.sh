@@ -36,7 +36,7 @@ expect() { # NAME COMMAND...: prints what the example prints, up to what differs
     sed '/^{$/,$d' "$scratch/output" | diff -u "$root/examples/expected/$name.txt" - >&2 || fail "$* printed something else"
 }
 
-for module in "$binding" "$binding/dropintest" "$root/examples/go" "$root/examples/go/dropin"; do
+for module in "$binding" "$binding/dropintest" "$binding/reveniumotel" "$root/examples/go" "$root/examples/go/dropin"; do
     unformatted=$(gofmt -l "$module")
     [ -z "$unformatted" ] || fail "gofmt: $unformatted"
     (cd "$module" && go vet ./...) || fail "go vet in ${module#"$root/"}"
@@ -46,8 +46,9 @@ tests "$binding" -race
 # The race detector allows for some thousand goroutines only.
 tests "$binding" -run='ManyCallsInFlight|NoLeak'
 tests "$binding/dropintest" -race
+tests "$binding/reveniumotel"
 
-for example in getting_started metadata streaming tools scopes async status; do
+for example in getting_started metadata streaming tools scopes async status otel; do
     expect "$example" "$root/examples/go/run" "$example"
 done
 expect getting_started "$root/examples/go/run" dropin
@@ -89,4 +90,4 @@ CGO_ENABLED=0 go build -mod=vendor . 2>"$scratch/errors" && fail "the package bu
 [ "$(grep -c '\.go:' "$scratch/errors")" = 1 ] && grep -q 'needs cgo: install a C compiler' "$scratch/errors" ||
     { cat "$scratch/errors" >&2; fail "without cgo this is no one sentence"; }
 
-echo "go: $passed tests passed; 8 examples, 6 ways to link"
+echo "go: $passed tests passed; 9 examples, 6 ways to link"

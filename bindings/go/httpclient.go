@@ -79,7 +79,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		attempt = t.maxRetries // of another client, which may not try again
 	}
-	metadata := scopeOf(ctx)
+	metadata := scopeOf(ctx).traced(ctx)
 	if err == nil && attempt > 0 {
 		// Under what the program says itself.
 		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": attempt})})
@@ -163,7 +163,7 @@ func choicesOf(request *http.Request, last bool) choices {
 	}
 	c := choices{
 		BaseURL: base.String(), Provider: ProviderAnthropic.String(), Headers: map[string]*string{},
-		MaxRetries: &never, MeterRetryable: &last,
+		MaxRetries: &never, MeterRetryable: &last, Dropin: true,
 	}
 	for name, values := range request.Header {
 		if !isTransportHeader(name) {

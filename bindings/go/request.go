@@ -26,6 +26,11 @@ type choices struct {
 	// MeterRetryable is false where a failure that may be tried again leaves no record.
 	MeterRetryable *bool `json:"meter_retryable,omitempty"`
 	MaxRetries     *int  `json:"max_retries,omitempty"`
+	// Whose child the call is, as the W3C has it.
+	Traceparent string `json:"traceparent,omitempty"`
+	Tracestate  string `json:"tracestate,omitempty"`
+	// Dropin is true of the calls of an SDK, which makes spans of its own.
+	Dropin bool `json:"dropin,omitempty"`
 	// host is the Host header where it is not that of BaseURL.
 	host string
 }
@@ -53,6 +58,12 @@ func WithProvider(p Provider) Option { return func(c *choices) { c.Provider = p.
 
 // WithMetering decides whether a call is metered.
 func WithMetering(on bool) Option { return func(c *choices) { c.Meter = &on } }
+
+// WithTraceContext makes a call the child of this W3C trace context, whatever the context.Context says: see
+// [SetTraceContext]. tracestate may be empty.
+func WithTraceContext(traceparent, tracestate string) Option {
+	return func(c *choices) { c.Traceparent, c.Tracestate = traceparent, tracestate }
+}
 
 func (c *choices) header(name string, value *string) {
 	headers := maps.Clone(c.Headers) // a client's calls share its map

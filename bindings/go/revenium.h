@@ -484,6 +484,8 @@ int32_t revenium_init(const char *config, size_t config_len, revenium_result *de
  * that earlier processes left in the spool among them. Cheap when there is
  * none: call it before a serverless host freezes you.
  * Waits. REVENIUM_E_TIMEOUT: some are still pending; they stay queued.
+ * Spans that wait for export are sent, too, within the same time; the code
+ * tells of metering events only (revenium_status_json() counts the spans).
  */
 int32_t revenium_flush(int32_t timeout_ms);
 
@@ -568,11 +570,17 @@ int32_t revenium_scope_pop(revenium_scope scope);
  *     "usage_metadata": {...}  fields for this one call, over the scope's;
  *     "revenium": {"timeout_ms", "provider", "api_key", "base_url",
  *                  "aws_region", "headers", "meter", "meter_retryable",
- *                  "max_retries"}  choices for this call. A body may be a
- *     user's: a "base_url" here takes only credentials that stand beside it
+ *                  "max_retries", "traceparent", "tracestate", "dropin"}
+ *     choices for this call. A body may be a user's: a "base_url" here takes only credentials that stand beside it
  *     ("api_key", or an authorization in "headers"), else CONFIG, unless it is
  *     of the origin that the settings or the scope name. The setting
  *     `body_choices` turns the member off; a scope can hold choices, too.
+ *     "traceparent" and "tracestate" are the W3C trace context that the call is
+ *     made in: the provider gets it (or our span's, where the setting `otlp` is
+ *     on), and the record its trace id. A malformed one counts as none. Without
+ *     them the request's own "headers" of these names count, then the scope's.
+ *     "dropin": true of the calls of an SDK that makes spans of its own: they
+ *     get none of ours unless the setting `otlp_dropin` is on.
  * scope: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
  * All four functions check the request before anything is sent; these errors
  * (ARGUMENT, UTF8, JSON, HANDLE, CONFIG, BUSY, BUDGET, CLOSED) start no call,

@@ -244,6 +244,9 @@ export interface MessageCreateParamsBase {
     /** The region of a call to AWS Bedrock. */
     aws_region?: string;
     headers?: Record<string, string | null>;
+    /** The W3C trace context that the call is made in. Default: the active span, where @opentelemetry/api is installed. */
+    traceparent?: string;
+    tracestate?: string;
   };
 }
 

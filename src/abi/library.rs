@@ -62,6 +62,8 @@ pub unsafe extern "C" fn revenium_init(config: *const c_char, config_len: usize,
 /// that earlier processes left in the spool among them. Cheap when there is
 /// none: call it before a serverless host freezes you.
 /// Waits. REVENIUM_E_TIMEOUT: some are still pending; they stay queued.
+/// Spans that wait for export are sent, too, within the same time; the code
+/// tells of metering events only (revenium_status_json() counts the spans).
 #[unsafe(no_mangle)]
 pub extern "C" fn revenium_flush(timeout_ms: i32) -> i32 {
     edge::code(|| {

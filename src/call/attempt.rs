@@ -39,7 +39,11 @@ async fn attempts(
     loop {
         progress.attempts += 1;
         call.attempts.store(progress.attempts, Ordering::Relaxed);
-        let failure = match prepared.send(client, attempt, silence).await {
+        let sent = prepared.send(client, attempt, silence).await;
+        if job.span.is_some() {
+            progress.server = prepared.server();
+        }
+        let failure = match sent {
             Ok(reply) => {
                 progress.retryable = false;
                 progress.head = Some(reply.head.clone());

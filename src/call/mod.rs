@@ -22,7 +22,8 @@ use crate::messages::request::Request;
 use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
-use crate::provider::{Head, Prepared, Provider};
+use crate::provider::{Head, Prepared, Provider, Server};
+use crate::telemetry::{Answered, Begun};
 use once_cell::sync::OnceCell;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -160,6 +161,8 @@ pub struct Job {
     pub request: Request,
     pub prepared: Prepared,
     pub metering: Metering,
+    /// Of the calls that have one.
+    pub span: Option<Begun>,
     pub max_retries: u32,
     pub timeout: Option<Duration>,
 }
@@ -176,6 +179,8 @@ struct Progress {
     /// Why Bedrock did not answer, once Anthropic was asked instead.
     fallback: Option<Error>,
     head: Option<Arc<Head>>,
+    /// Where it is, for the span.
+    server: Option<Server>,
     reader: Option<Reader>,
     first_token: Option<Duration>,
 }
@@ -219,6 +224,7 @@ pub async fn run(unfinished: Unfinished, job: Job) {
         provider: job.prepared.provider(),
         fallback: None,
         head: None,
+        server: None,
         reader: None,
         first_token: None,
     };
@@ -407,7 +413,7 @@ fn model_of<'a>(job: &'a Job, summary: &'a Summary) -> &'a str {
     summary.model.as_deref().unwrap_or(&job.request.facts.model)
 }
 
-/// Hand the call's records to delivery. The main record's transaction id.
+/// Hand the call's records to delivery, and its span to telemetry. The main record's transaction id.
 fn record(
     engine: &Engine,
     job: &Job,
@@ -417,7 +423,10 @@ fn record(
     let error = seen.error;
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
-    let Some(account) = job.metering.account.as_ref().filter(|_| !unsent) else { return (None, None) };
+    let account = job.metering.account.as_ref();
+    if unsent || account.is_none() && job.span.is_none() {
+        return (None, None);
+    }
     if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
         return (None, None);
     }
@@ -425,7 +434,7 @@ fn record(
         Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
         _ => None,
     };
-    let records = meter::records(&meter::Call {
+    let call = meter::Call {
         service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metering.metadata,
@@ -447,7 +456,18 @@ fn record(
         key: job.metering.key.as_ref(),
         recent_ids: &engine.recent_ids,
         middleware_source: &engine.settings.middleware_source,
-    });
+    };
+    let records = if account.is_some() { meter::records(&call) } else { Vec::new() };
     let transaction_id = records.first().map(|record| record.transaction_id.clone());
-    (transaction_id, Some((account.clone(), engine.deliver(account, records))))
+    if let (Some(span), Some(telemetry)) = (&job.span, engine.telemetry()) {
+        let head = progress.head.as_deref();
+        let answered = Answered {
+            transaction_id: transaction_id.as_deref(),
+            server: progress.server.as_ref().map(|server| (server.host.as_str(), server.port)),
+            request_id: head.map(|head| head.request_id.as_str()),
+            organization_id: head.and_then(|head| head.header("anthropic-organization-id")),
+        };
+        telemetry.end(span, &call, &answered);
+    }
+    (transaction_id, account.map(|account| (account.clone(), engine.deliver(account, records))))
 }

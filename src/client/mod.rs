@@ -32,6 +32,7 @@ use crate::platform::{self, Platform};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
 use crate::settings::{Settings, SpoolSync, environment};
+use crate::telemetry::{self, Telemetry};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -66,6 +67,8 @@ pub struct Engine {
     delivery: OnceCell<Arc<Delivery>>,
     /// Of other accounts, that scopes and calls name.
     accounts: Accounts,
+    /// Where the settings ask for spans.
+    telemetry: Option<Arc<Telemetry>>,
     live: sync::Mutex<Live>,
     all_reported: sync::Condvar,
     skipped_before: AtomicBool,
@@ -127,6 +130,7 @@ impl Engine {
             log::warn!("{warning}");
         }
         let platform = Arc::new(Platform::new(settings.clone(), &metering_url)?);
+        let telemetry = Telemetry::new(&settings, settings.metering_key(&environment).is_some())?;
         let fields = settings.record_fields.iter().map(|(name, value)| (*name, value.as_str()));
         let base_metadata = Metadata::from_pairs(fields).overlay(&Metadata::from_json(&settings.metadata));
         Ok(Arc::new(Engine {
@@ -146,6 +150,7 @@ impl Engine {
             runtime: Mutex::new(None),
             delivery: OnceCell::new(),
             accounts: Accounts::default(),
+            telemetry,
             live: sync::Mutex::default(),
             all_reported: sync::Condvar::new(),
             skipped_before: AtomicBool::new(false),
@@ -185,6 +190,10 @@ impl Engine {
         let scope = begin.scope.unwrap_or_default();
         let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
+        let span = if self.wants_record(&request, &scope) { self.begin_span(&request) } else { None };
+        if let Some(trace) = span.as_ref().map(|span| span.context.clone()).or(request.choices.trace.clone()) {
+            request.choices.send_trace(&trace);
+        }
         if let Sink::Callbacks(_) = &begin.sink {
             self.dispatchers.start()?;
         }
@@ -200,11 +209,15 @@ impl Engine {
         let job = Job {
             prepared,
             metering,
+            span,
             max_retries: request.choices.max_retries.unwrap_or(self.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
         };
         let runtime = self.runtime()?;
+        if let Some(telemetry) = self.telemetry.as_ref().filter(|_| job.span.is_some()) {
+            telemetry.start(runtime, &self.clients()?.metering);
+        }
         let call = self.admitted(begin.sink, begin.owned, metered)?;
         runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
@@ -266,7 +279,8 @@ impl Engine {
     /// What a call of `request` has to do with metering. `region`: that is called, where it is known.
     pub fn metering(&self, request: &Request, scope: &Scope, region: Option<&str>) -> Result<Metering> {
         let choices = &request.choices;
-        let account = if self.meters(request, scope) { self.account(choices)? } else { None };
+        let metered = self.has_key(choices) && self.wants_record(request, scope);
+        let account = if metered { self.account(choices)? } else { None };
         let mut metadata = match region {
             // The environment tells of another region than the one that is called.
             Some(region) if self.settings.aws_region.as_deref() != Some(region) => {
@@ -278,6 +292,10 @@ impl Engine {
             metadata = metadata.overlay(over);
         }
         let settings = &self.settings;
+        if let Some(trace) = choices.trace.as_ref().filter(|_| account.is_some() && settings.trace_id_from_context) {
+            // Where nobody names another, the trace joins the record with what else was traced.
+            metadata = Metadata::from_pairs([("traceId", &*trace.trace_id.to_string())]).overlay(&metadata);
+        }
         Ok(Metering {
             metadata,
             capture: Capture {
@@ -340,6 +358,7 @@ impl Engine {
         request.choices.foreign = true;
         request.choices.api_key.clone_from(&own.api_key);
         request.choices.headers.clone_from(&own.headers);
+        request.choices.trace.clone_from(&own.trace);
         Ok(())
     }
 
@@ -400,20 +419,37 @@ impl Engine {
         Some(Prepared::Anthropic(prepared.with(direct.body, &direct.betas)))
     }
 
-    /// Whether this call is metered, judged when it starts.
-    fn meters(&self, request: &Request, scope: &Scope) -> bool {
-        let has_key = request.choices.metering_api_key.is_some() || self.has_metering_key();
-        if request.choices.meter == Some(false) || !has_key {
+    /// Whether this call is one to be metered, if there is a key, judged when it starts.
+    fn wants_record(&self, request: &Request, scope: &Scope) -> bool {
+        if request.choices.meter == Some(false) {
             return false;
         }
         let marked = scope.meter || request.choices.meter == Some(true);
         if self.settings.selective_metering && !marked {
-            if !self.skipped_before.swap(true, Ordering::Relaxed) {
+            if self.has_key(&request.choices) && !self.skipped_before.swap(true, Ordering::Relaxed) {
                 log::info!("selective metering is on: calls outside a metered scope are not metered");
             }
             return false;
         }
         true
+    }
+
+    /// An SDK that calls through us makes a span of its own: one for each call is enough.
+    fn begin_span(&self, request: &Request) -> Option<telemetry::Begun> {
+        let telemetry = self.telemetry.as_ref()?;
+        if request.choices.dropin == Some(true) && !self.settings.otlp_dropin {
+            return None;
+        }
+        telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices))
+    }
+
+    /// There is one where the settings ask for it.
+    pub fn telemetry(&self) -> Option<&Arc<Telemetry>> {
+        self.telemetry.as_ref()
+    }
+
+    fn has_key(&self, choices: &Choices) -> bool {
+        choices.metering_api_key.is_some() || self.has_metering_key()
     }
 
     pub fn has_metering_key(&self) -> bool {
@@ -507,9 +543,14 @@ impl Engine {
             // Where this fails there is nothing to wait for either.
             let _ = self.delivery();
         }
+        let spans = self.telemetry.as_ref().map(|telemetry| (telemetry, telemetry.flush_begin()));
         // Each has until the same time; those behind the first wait meanwhile, too.
         // Each, also behind one that took its time.
-        self.deliveries().filter(|delivery| !delivery.flush(deadline)).count() == 0
+        let flushed = self.deliveries().filter(|delivery| !delivery.flush(deadline)).count() == 0;
+        if let Some((telemetry, flush)) = spans {
+            telemetry.flush_wait(&flush, deadline);
+        }
+        flushed
     }
 
     /// Whether there are files of this account and destination in the spool.
@@ -589,6 +630,8 @@ impl Engine {
         for tap in core().registry.taps() {
             tap.abandon();
         }
+        // Both at the same time, and the records first: spans cannot wait for a next run, but nobody is billed by them.
+        let spans = self.telemetry.as_ref().map(|telemetry| (telemetry, telemetry.flush_begin()));
         let flush = |delivery: &Arc<Delivery>| match exiting {
             true => delivery.flush_and_leave(deadline),
             false => delivery.flush(deadline),
@@ -596,6 +639,10 @@ impl Engine {
         let deliveries: Vec<_> = self.deliveries().collect();
         for delivery in &deliveries {
             flush(delivery);
+        }
+        if let Some((telemetry, flush)) = spans {
+            telemetry.flush_wait(&flush, deadline);
+            telemetry.stop();
         }
         let left = deliveries.iter().map(|delivery| delivery.stop()).fold(Left::default(), |all, left| Left {
             lost: all.lost + left.lost,

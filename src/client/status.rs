@@ -7,6 +7,7 @@ use crate::delivery::{Circuit, Counts, SpoolState};
 pub use crate::provider::Provider;
 use crate::provider::choice::{Choice, choose};
 use crate::settings::{Settings, environment};
+use crate::telemetry;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +38,8 @@ pub struct Status {
     spool: Option<SpoolState>,
     /// `None`: the library does not run.
     budgets: Option<Value>,
+    /// Where spans go, and what became of them.
+    spans: Option<(String, telemetry::Counts)>,
     settings: Arc<Settings>,
 }
 
@@ -61,6 +64,7 @@ pub fn status() -> Result<Status> {
         notices_dropped: notices_dropped(),
         spool: configured_spool(&settings),
         budgets: None,
+        spans: None,
         settings: Arc::new(settings),
     })
 }
@@ -84,8 +88,29 @@ fn of(engine: &Engine) -> Status {
         notices_dropped: notices_dropped(),
         spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
         budgets: Some(engine.budgets.status()),
+        spans: engine.telemetry().map(|telemetry| (telemetry.endpoint().to_owned(), telemetry.counts())),
         settings: engine.settings.clone(),
     }
+}
+
+fn spans(endpoint: &str, counts: &telemetry::Counts) -> Value {
+    let dropped = &counts.dropped;
+    json!({
+        "endpoint": endpoint,
+        "pending": counts.pending,
+        "pending_bytes": counts.pending_bytes,
+        "exported": counts.exported,
+        "rejected": counts.rejected,
+        "dropped": dropped.total(),
+        "dropped_by": {
+            "queue_full": dropped.queue_full,
+            "refused": dropped.refused,
+            "expired": dropped.expired,
+            "shutdown": dropped.shutdown,
+        },
+        "circuit": if counts.circuit_open { "open" } else { "closed" },
+        "last_error": counts.last_error,
+    })
 }
 
 fn notices_dropped() -> usize {
@@ -153,6 +178,7 @@ impl Status {
                 }),
             },
             "budgets": self.budgets,
+            "spans": self.spans.as_ref().map(|(endpoint, counts)| spans(endpoint, counts)),
             "last_error": counts.last_error.as_ref().map(|error| json!({
                 "code": error.code.name(),
                 "http_status": error.http_status,

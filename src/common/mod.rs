@@ -10,3 +10,4 @@ pub mod proxy;
 pub mod retry;
 pub mod sync;
 pub mod tls;
+pub mod trace_context;

@@ -2,6 +2,8 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::edit::{Member, find, members, spliced};
+use crate::common::log;
+use crate::common::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::meter::idempotency::IdempotencyKey;
 use crate::meter::{Metadata, RequestFacts};
 use crate::settings::{ProviderChoice, Secret};
@@ -50,6 +52,10 @@ pub struct Choices {
     pub metering_api_key: Option<String>,
     pub metering_base_url: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Whose child the call is: `traceparent` and `tracestate`, or else the headers of these names.
+    pub trace: Option<TraceContext>,
+    /// The call is an SDK's, which makes spans of its own.
+    pub dropin: Option<bool>,
     /// `base_url` was named by a body and is none of the host's: no secret of the process goes there.
     pub foreign: bool,
 }
@@ -142,6 +148,8 @@ impl Choices {
             metering_api_key: self.metering_api_key.or_else(|| outer.metering_api_key.clone()),
             metering_base_url: self.metering_base_url.or_else(|| outer.metering_base_url.clone()),
             idempotency_key: self.idempotency_key.or_else(|| outer.idempotency_key.clone()),
+            trace: self.trace.or_else(|| outer.trace.clone()),
+            dropin: self.dropin.or(outer.dropin),
             foreign: self.foreign,
         }
     }
@@ -160,6 +168,7 @@ impl Choices {
             return Err(Error::new(Code::Config, "\"revenium\" must be an object of choices for this call."));
         };
         let mut choices = Choices::default();
+        let (mut traceparent, mut tracestate) = (None, None);
         for (name, value) in object {
             let wrong = |wanted: &str| Error::new(Code::Config, format!("\"revenium\".\"{name}\" must be {wanted}."));
             if value.is_null() {
@@ -233,11 +242,40 @@ impl Choices {
                     let key = value.as_str().and_then(IdempotencyKey::new);
                     choices.idempotency_key = Some(key.ok_or_else(|| wrong("1 to 255 visible ASCII characters"))?);
                 }
+                "traceparent" | "tracestate" => {
+                    let text = value.as_str().ok_or_else(|| wrong("text as the W3C's trace context has it"))?;
+                    let slot = if name == "traceparent" { &mut traceparent } else { &mut tracestate };
+                    *slot = Some(text.to_owned());
+                }
+                "dropin" => choices.dropin = Some(value.as_bool().ok_or_else(|| wrong("true or false"))?),
                 _ => return Err(Error::new(Code::Config, format!("\"revenium\" has no choice named \"{name}\"."))),
             }
         }
+        choices.trace = traceparent
+            .and_then(|traceparent| read_trace(&traceparent, tracestate.as_deref()))
+            .or_else(|| read_trace(choices.header(&TRACEPARENT)?, choices.header(&TRACESTATE)));
         Ok(choices)
     }
+
+    /// The value of a header, the last of its name.
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        let (_, value) = self.headers.iter().rev().find(|(header, _)| header == name)?;
+        value.as_ref()?.to_str().ok()
+    }
+
+    /// Hand this context on, in place of any other.
+    pub fn send_trace(&mut self, trace: &TraceContext) {
+        self.headers.extend(trace.headers());
+    }
+}
+
+/// A malformed one counts as none, as the W3C has it: tracing never fails a call.
+fn read_trace(traceparent: &str, tracestate: Option<&str>) -> Option<TraceContext> {
+    let trace = TraceContext::parse(traceparent, tracestate);
+    if trace.is_none() {
+        log::debug!("a traceparent is malformed; it is ignored");
+    }
+    trace
 }
 
 /// null takes a default header away.
@@ -334,10 +372,37 @@ mod tests {
             (r#"{"revenium":{"max_prompt_size":-1}}"#, Code::Config, "max_prompt_size"),
             (r#"{"revenium":{"metering_api_key":"sk-other"}}"#, Code::Config, "hak_"),
             (r#"{"revenium":{"idempotency_key":"a b"}}"#, Code::Config, "visible ASCII"),
+            (r#"{"revenium":{"traceparent":1}}"#, Code::Config, "trace context"),
         ] {
             let error = Request::parse(text, Streaming::AsRequested).err().unwrap();
             assert_eq!(error.code, code, "{text}");
             assert!(error.message.contains(part), "{text}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn the_nearest_trace_context_that_can_be_read_counts() {
+        let of = |span: &str| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{span}-01");
+        let (one, two) = (of("00f067aa0ba902b7"), of("00f067aa0ba902b8"));
+        let cases = [
+            (format!(r#"{{"traceparent":"{one}"}}"#), "{}".to_owned(), Some(&one)),
+            (format!(r#"{{"traceparent":"{one}"}}"#), format!(r#"{{"traceparent":"{two}"}}"#), Some(&one)),
+            (
+                format!(r#"{{"headers":{{"Traceparent":"{one}"}}}}"#),
+                format!(r#"{{"traceparent":"{two}"}}"#),
+                Some(&one),
+            ),
+            (format!(r#"{{"headers":{{"traceparent":"{two}"}},"traceparent":"{one}"}}"#), "{}".into(), Some(&one)),
+            (format!(r#"{{"headers":{{"traceparent":"{two}"}},"traceparent":"?"}}"#), "{}".into(), Some(&two)),
+            ("{}".into(), format!(r#"{{"headers":{{"traceparent":"{two}"}}}}"#), Some(&two)),
+            (r#"{"traceparent":"?","headers":{"traceparent":null}}"#.into(), "{}".into(), None),
+            ("{}".into(), r#"{"tracestate":"a=1"}"#.into(), None),
+        ];
+        for (own, scope, wanted) in cases {
+            let choices = Choices::parse(&own).unwrap().over(&Choices::parse(&scope).unwrap());
+            let [(_, sent), _] = choices.trace.map_or([const { None }; 2].map(|v| (TRACEPARENT, v)), |t| t.headers());
+            let sent = sent.as_ref().map(|sent| sent.to_str().unwrap());
+            assert_eq!(sent, wanted.map(String::as_str), "{own} over {scope}");
         }
     }
 }

@@ -36,9 +36,15 @@ pub(super) fn stop_reason(end: End<'_>, summary: Option<&Summary>) -> &'static s
 /// `errorReason` and `errorCode`; nothing when the call did not fail.
 pub(super) fn failure(end: End<'_>, capture: Capture) -> Option<Failure> {
     let End::Failed(error) = end else { return None };
-    if error.code == Code::Cancelled {
-        return None;
-    }
+    (error.code != Code::Cancelled).then(|| of(error, capture))
+}
+
+/// `errorReason` without the error's own words, whatever records tell.
+pub fn error_reason(error: &Error) -> String {
+    of(error, Capture::default()).reason
+}
+
+fn of(error: &Error, capture: Capture) -> Failure {
     let (class, status, code) = match status(error) {
         Some(status @ 400..) => (of_status(status).to_owned(), Some(status), Some(status)),
         // An error event inside a stream came with 200, which is no code of a failure.
@@ -58,7 +64,7 @@ pub(super) fn failure(end: End<'_>, capture: Capture) -> Option<Failure> {
         }
         None => class + &behind,
     };
-    Some(Failure { reason, code })
+    Failure { reason, code }
 }
 
 /// Revenium stores no longer ones.

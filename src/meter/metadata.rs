@@ -70,6 +70,19 @@ impl Metadata {
         entries.iter().filter(|(_, value)| *value != Value::Hidden).map(|(field, value)| (*field, value))
     }
 
+    /// What is told, by the names of the record.
+    pub fn told(&self) -> impl Iterator<Item = (&'static str, Told<'_>)> {
+        self.iter().filter_map(|(field, value)| {
+            let told = match value {
+                Value::Text(text) => Told::Text(text),
+                Value::Integer(number) => Told::Integer(*number),
+                Value::Subscriber(subscriber) => subscriber.told(),
+                Value::Number(_) | Value::Hidden => return None,
+            };
+            Some((field.wire(), told))
+        })
+    }
+
     pub(super) fn get(&self, field: Field) -> Option<&Value> {
         let entries = self.entries.as_deref()?;
         let at = entries.binary_search_by_key(&field, |entry| entry.0).ok()?;
@@ -122,6 +135,19 @@ impl Metadata {
             },
         }
     }
+}
+
+/// A value of the metadata, for others than the record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Told<'a> {
+    Text(&'a str),
+    Integer(i64),
+    /// Of the credential only its name: the rest is a secret.
+    Subscriber {
+        id: Option<&'a str>,
+        email: Option<&'a str>,
+        credential: Option<&'a str>,
+    },
 }
 
 /// Names only: the values are the user's.

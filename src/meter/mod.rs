@@ -25,11 +25,12 @@ use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
 
+pub use ending::error_reason;
 pub use estimate::Ratios;
-pub use metadata::{Attribution, Metadata};
+pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
-pub use request::RequestFacts;
+pub use request::{Asked, RequestFacts};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

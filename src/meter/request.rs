@@ -19,6 +19,46 @@ pub struct RequestFacts {
     pub speed: Option<String>,
     /// The model of the advisor tool.
     pub advisor_model: Option<String>,
+    pub asked: Asked,
+}
+
+/// What a request asks for that no record holds, and spans do.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub max_tokens: Option<i64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<i64>,
+    /// As it is written.
+    pub stop_sequences: Option<Box<RawValue>>,
+    pub thinking_type: Option<String>,
+    pub thinking_budget: Option<i64>,
+}
+
+impl Asked {
+    fn take(&mut self, name: &str, value: &RawValue) {
+        match name {
+            "max_tokens" => self.max_tokens = value.get().parse().ok(),
+            "top_p" => self.top_p = serde_json::from_str(value.get()).ok(),
+            "top_k" => self.top_k = value.get().parse().ok(),
+            "stop_sequences" => self.stop_sequences = Some(value.to_owned()),
+            "thinking" => {
+                self.thinking_type = inner(value, "type", text);
+                self.thinking_budget = inner(value, "budget_tokens", |budget| budget.get().parse().ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The member of that name of an object, the last one, if it can be read.
+fn inner<T>(object: &RawValue, name: &str, read: impl Fn(&RawValue) -> Option<T>) -> Option<T> {
+    let mut found = None;
+    json::members(object.get(), |key, value| {
+        if is(key, name) {
+            found = read(value);
+        }
+    });
+    found
 }
 
 impl RequestFacts {
@@ -33,9 +73,9 @@ impl RequestFacts {
                 "tools" => (facts.has_tools, facts.advisor_model) = tools(value),
                 "temperature" => facts.temperature = number(value),
                 "service_tier" => facts.service_tier = text(value),
-                "output_config" => facts.effort = effort(value),
                 "speed" => facts.speed = text(value),
-                _ => {}
+                "output_config" => facts.effort = inner(value, "effort", text),
+                _ => facts.asked.take(name, value),
             }
         }
         facts
@@ -44,16 +84,6 @@ impl RequestFacts {
 
 fn text(value: &RawValue) -> Option<String> {
     json::text(value).map(|text| text.text.into_owned()).filter(|text| !text.trim().is_empty())
-}
-
-fn effort(config: &RawValue) -> Option<String> {
-    let mut effort = None;
-    json::members(config.get(), |key, value| {
-        if is(key, "effort") {
-            effort = text(value);
-        }
-    });
-    effort
 }
 
 fn number(value: &RawValue) -> Option<Box<RawValue>> {
@@ -138,8 +168,15 @@ pub(super) mod tests {
             r#"{"model":"claude-sonnet-4-5","max_tokens":9,"temperature":0.70,"service_tier":"auto","speed":"fast",
                 "output_config":{"effort":"low","format":{"effort":"no"},"effort":"high"},
                 "messages":[{"role":"user","content":"an \"image\" in words"}],
-                "tools":[{"name":"t","input_schema":{}},{"type":"advisor_20260301","model":"claude-opus-4-6"}]}"#,
+                "tools":[{"name":"t","input_schema":{}},{"type":"advisor_20260301","model":"claude-opus-4-6"}],
+                "top_p":0.9,"top_k":40,"stop_sequences":["a","b"],
+                "thinking":{"type":"enabled","budget_tokens":2048}}"#,
         );
+        let asked = facts.asked;
+        assert_eq!((asked.max_tokens, asked.top_p, asked.top_k), (Some(9), Some(0.9), Some(40)));
+        assert_eq!(asked.stop_sequences.unwrap().get(), r#"["a","b"]"#);
+        assert_eq!(asked.thinking_type.as_deref(), Some("enabled"));
+        assert_eq!(asked.thinking_budget, Some(2048));
         assert_eq!(facts.model, "claude-sonnet-4-5");
         assert!(facts.has_tools && !facts.has_vision);
         assert_eq!(facts.temperature.unwrap().get(), "0.70");
@@ -150,14 +187,18 @@ pub(super) mod tests {
 
     #[test]
     fn ignores_wrong_types_and_survives_anything() {
-        let odd = r#"{"speed":1,"output_config":["effort"],"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,"messages":{"image":"image"}}"#;
-        let more = r#"{"\ud800":1,"model":"a","model":"b","temperature":1e999,"tools":[],"messages":[1,"image",[]]}"#;
+        let odd = r#"{"speed":1,"model":5,"temperature":"hot","tools":{"a":1},"service_tier":null,
+            "messages":{"image":"image"},"max_tokens":1.5,"top_k":"x","top_p":[],"thinking":7,"output_config":{"effort":1}}"#;
+        let more = r#"{"\ud800":1,"model":"a","model":"b","temperature":1e999,"tools":[],"output_config":["effort"],"messages":[1,"image",[]]}"#;
         for (body, model) in [(odd, ""), (more, "b"), ("[]", ""), ("", ""), ("{", "")] {
             let facts = facts_of(body);
             assert_eq!(facts.model, model, "{body}");
             assert!(!facts.has_tools && !facts.has_vision && facts.temperature.is_none(), "{body}");
             assert!(facts.speed.is_none() && facts.effort.is_none());
             assert!(facts.service_tier.is_none() && facts.advisor_model.is_none(), "{body}");
+            let asked = facts.asked;
+            assert!(asked.max_tokens.is_none() && asked.top_k.is_none() && asked.top_p.is_none(), "{body}");
+            assert!(asked.thinking_type.is_none(), "{body}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::fields::{self, Given, Reading, Value};
 use super::json;
+use super::metadata::Told;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::sync::Arc;
 
@@ -73,6 +74,11 @@ impl Subscriber {
             _ => {}
         });
         if is_object { gathered.finish() } else { Reading::Refused("is not an object") }
+    }
+
+    pub fn told(&self) -> Told<'_> {
+        let (id, email) = (self.id.as_deref(), self.email.as_deref());
+        Told::Subscriber { id, email, credential: self.credential.name.as_deref() }
     }
 
     /// What a credential's alias says: Revenium stores only the subscriber's credential name. Not for

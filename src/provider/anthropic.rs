@@ -1,7 +1,7 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
 use super::decoding::Decoder;
-use super::{Body, Failure, Head, HttpBody, Provider, Reply, request_id};
+use super::{Body, Failure, Head, HttpBody, Provider, Reply, Server, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::patience::within;
 use crate::common::{http, proxy};
@@ -163,6 +163,10 @@ impl Prepared {
             failure.error.message += &format!(" It came through the proxy {}.", proxy.name());
         }
         Err(failure)
+    }
+
+    pub fn server(&self) -> Option<Server> {
+        Some(Server { host: self.url.host_str()?.to_owned(), port: self.url.port_or_known_default()? })
     }
 
     fn host(&self) -> &str {

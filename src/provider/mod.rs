@@ -38,6 +38,11 @@ impl Head {
         HeadersJson(&self.headers)
     }
 
+    /// The value of a header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// What Bedrock counted, where it says so.
     pub fn tokens(&self) -> Tokens {
         let counted = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -89,6 +94,14 @@ impl Prepared {
         }
     }
 
+    /// Where requests go, as far as it is known.
+    pub fn server(&self) -> Option<Server> {
+        match self {
+            Prepared::Anthropic(prepared) => prepared.server(),
+            Prepared::Bedrock(prepared) => prepared.server(),
+        }
+    }
+
     /// Who is asked.
     pub fn provider(&self) -> Provider {
         match self {
@@ -96,6 +109,13 @@ impl Prepared {
             Prepared::Bedrock(_) => Provider::Bedrock,
         }
     }
+}
+
+/// Where a provider is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
 }
 
 /// A provider that answered with success: the head now, the bytes as they come.

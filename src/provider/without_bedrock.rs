@@ -1,6 +1,6 @@
 //! Stands in for `bedrock` in a build without AWS: the same names, and nothing that can be made.
 
-use super::{Failure, Reply};
+use super::{Failure, Reply, Server};
 use crate::common::error::{Code, Error, Result};
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
@@ -29,6 +29,10 @@ impl Prepared {
     }
 
     pub fn region(&self) -> Option<&str> {
+        match *self {}
+    }
+
+    pub fn server(&self) -> Option<Server> {
         match *self {}
     }
 

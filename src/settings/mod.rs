@@ -70,6 +70,16 @@ pub enum SpoolSync {
     Power,
 }
 
+/// How OTLP is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    #[default]
+    Protobuf,
+    Json,
+    /// Not spoken: protobuf over HTTP is instead.
+    Grpc,
+}
+
 /// A key that may come later.
 #[derive(Clone, Default, PartialEq)]
 enum Key {
@@ -117,6 +127,7 @@ pub struct Settings {
     pub budget_poll_interval_ms: u64,
     pub budget_cache_dir: Option<String>,
     pub enforcement_base_url: Option<String>,
+    pub trace_id_from_context: bool,
 
     pub anthropic_base_url: String,
     pub anthropic_version: String,
@@ -158,6 +169,25 @@ pub struct Settings {
     pub spool_max_bytes: u64,
     pub spool_max_age_s: u64,
     pub spool_sync: SpoolSync,
+
+    pub otlp: bool,
+    /// For all signals: the path for traces is put behind it.
+    pub otlp_endpoint: String,
+    pub otlp_traces_endpoint: Option<String>,
+    pub otlp_headers: Vec<(String, Secret)>,
+    pub otlp_protocol: OtlpProtocol,
+    pub otlp_gzip: bool,
+    pub otlp_timeout_ms: u64,
+    pub otlp_service_name: Option<String>,
+    pub otlp_resource_attributes: Vec<(String, String)>,
+    pub otlp_queue_size: usize,
+    pub otlp_queue_bytes: usize,
+    pub otlp_batch_size: usize,
+    pub otlp_delay_ms: u64,
+    /// Older names beside those that were renamed.
+    pub otlp_both_names: bool,
+    pub otlp_dropin: bool,
+    pub otel_sdk_disabled: bool,
 
     /// [`Level::Debug`] when `debug` is on.
     pub log_level: Level,
@@ -375,7 +405,19 @@ impl Loader<'_> {
         }
         settings.shown.0.insert("log_level".into(), settings.log_level.name().into());
 
+        if !settings.otlp {
+            // Those are set for others then.
+            self.warnings.retain(|warning| !warning.starts_with("OTEL_"));
+        }
         let configured = |key| self.config.contains_key(key);
+        let own = |key, name| configured(key) || (self.env)(name).is_some() || self.file.contains_key(name);
+        if own("otlp_endpoint", "REVENIUM_OTLP_ENDPOINT")
+            && !own("otlp_traces_endpoint", "REVENIUM_OTLP_TRACES_ENDPOINT")
+        {
+            // What is meant for this library wins over what is meant for all.
+            settings.otlp_traces_endpoint = None;
+            settings.shown.0.insert("otlp_traces_endpoint".into(), Json::Null);
+        }
         if let Key::Set(_) = settings.anthropic_auth_token {
             if configured("anthropic_auth_token") && !configured("anthropic_api_key") {
                 // Explicit: a key in the environment, now or later, does not win over it.

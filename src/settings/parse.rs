@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use serde_json::Number;
 use serde_json::error::Category;
@@ -105,6 +106,25 @@ pub(super) fn is_base_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
     })
+}
+
+pub(super) fn is_url(text: &str) -> bool {
+    text.is_empty() || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// `a=1,b=2` with percent-encoded values, as OpenTelemetry's variables are written, or a JSON object of text.
+pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    if text.starts_with('{') {
+        return serde_json::from_str::<BTreeMap<String, String>>(text).ok().map(|map| map.into_iter().collect());
+    }
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+            Some((name.trim().to_owned(), value.into_owned())).filter(|(name, _)| !name.is_empty())
+        })
+        .collect()
 }
 
 /// A part of a host name or model id, so nothing that could lead elsewhere.

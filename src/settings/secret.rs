@@ -28,7 +28,7 @@ impl Secret {
     }
 
     /// The value of a header, which may hold spaces and may be empty.
-    pub(super) fn of_header(text: &str) -> Option<Secret> {
+    pub fn of_header(text: &str) -> Option<Secret> {
         let text = text.trim();
         text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ').then(|| Secret(text.to_string()))
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value as Json;
 
 use super::parse::{self, Value};
-use super::{AuthHeader, FailMode, PrintSummary, ProviderChoice, Secret, Settings, SpoolSync};
+use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, ProviderChoice, Secret, Settings, SpoolSync};
 use crate::common::log::redact;
 
 /// One row.
@@ -222,6 +222,9 @@ pub(super) static TABLE: &[Setting] = &[
         |s, v| (v.is_empty() || parse::is_base_url(v)) && { s.enforcement_base_url = parse::some(v); true },
         "Where the rules are. Default: the host of the metering address."),
 
+    flag("trace_id_from_context", "true", |s, v| s.trace_id_from_context = v,
+        "Whether a record whose metadata names no trace gets the id of the trace that its call was made in (`traceparent`)."),
+
     // Anthropic.
     text("anthropic_api_key", KEY, "", |s, v| s.anthropic_api_key.take(v, Secret::new),
         "Anthropic API key. Wins over a token given in the same place.").env(&["ANTHROPIC_API_KEY"]).secret().steering(Steers::WithoutCredential),
@@ -295,6 +298,45 @@ pub(super) static TABLE: &[Setting] = &[
     text("spool_sync", "`process` or `power`", "process",
         |s, v| parse::choice(v, &[("process", SpoolSync::Process), ("power", SpoolSync::Power)], &mut s.spool_sync),
         "What a record in the spool survives: the end of the process, or a power failure too (slower)."),
+
+    // OpenTelemetry. The variables are its own, and mean what they mean to its SDKs.
+    flag("otlp", "false", |s, v| s.otlp = v,
+        "Export each metered call as a span over OTLP/HTTP. Until it is on, the variables of OpenTelemetry mean nothing here."),
+    text("otlp_endpoint", URL, "http://localhost:4318", |s, v| parse::is_base_url(v) && { s.otlp_endpoint = v.into(); true },
+        "Base URL of the Collector; `/v1/traces` is put behind it. Not Revenium's: calls would be billed twice.")
+        .env(&["REVENIUM_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    text("otlp_traces_endpoint", "an http or https URL", "", |s, v| parse::is_url(v) && { s.otlp_traces_endpoint = parse::some(v); true },
+        "URL for traces, taken as it is; wins over `otlp_endpoint`.").env(&["REVENIUM_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]),
+    structure("otlp_headers", "`name=value` pairs with commas between them, or a JSON object of text", "",
+        |s, v| parse::pairs(v).and_then(|pairs| pairs.into_iter().map(|(name, value)| Some((name, Secret::of_header(&value)?))).collect())
+            .map(|headers| s.otlp_headers = headers).is_some(),
+        "Headers for the Collector, such as its key.").env(&["REVENIUM_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]).secret(),
+    text("otlp_protocol", "`http/protobuf` or `http/json`", "http/protobuf",
+        |s, v| parse::choice(v, &[("http/protobuf", OtlpProtocol::Protobuf), ("http/json", OtlpProtocol::Json), ("grpc", OtlpProtocol::Grpc)], &mut s.otlp_protocol),
+        "The form of what is sent.").env(&["REVENIUM_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]),
+    text("otlp_compression", "`none` or `gzip`", "none",
+        |s, v| parse::choice(v, &[("none", false), ("gzip", true)], &mut s.otlp_gzip),
+        "Whether it is compressed.").env(&["REVENIUM_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"]),
+    number("otlp_timeout_ms", 1..=HOUR, "10000", |s, v| s.otlp_timeout_ms = v, "Most time for one attempt to export.")
+        .env(&["REVENIUM_OTLP_TIMEOUT_MS", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]),
+    text("otlp_service_name", "text", "", |s, v| { s.otlp_service_name = parse::some(v); true },
+        "`service.name` of the spans. Default: `unknown_service:` and the program's name.").env(&["REVENIUM_OTLP_SERVICE_NAME", "OTEL_SERVICE_NAME"]),
+    structure("otlp_resource_attributes", "`name=value` pairs with commas between them, or a JSON object of text", "",
+        |s, v| parse::pairs(v).map(|pairs| s.otlp_resource_attributes = pairs).is_some(),
+        "More that all spans say.").env(&["REVENIUM_OTLP_RESOURCE_ATTRIBUTES", "OTEL_RESOURCE_ATTRIBUTES"]),
+    number("otlp_queue_size", 1..=1_000_000, "2048", |s, v| s.otlp_queue_size = v as usize, "Spans held in memory; more are dropped and counted.")
+        .env(&["REVENIUM_OTLP_QUEUE_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE"]),
+    number("otlp_queue_bytes", 64 * KIB..=GIB, "8388608", |s, v| s.otlp_queue_bytes = v as usize, "Their size in bytes, as protobuf."),
+    number("otlp_batch_size", 1..=100_000, "512", |s, v| s.otlp_batch_size = v as usize, "Spans that are sent at once as soon as there are so many.")
+        .env(&["REVENIUM_OTLP_BATCH_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]),
+    number("otlp_delay_ms", 1..=HOUR, "5000", |s, v| s.otlp_delay_ms = v, "Longest time that a span waits for others to go with it.")
+        .env(&["REVENIUM_OTLP_DELAY_MS", "OTEL_BSP_SCHEDULE_DELAY"]),
+    text("otlp_semconv", "`latest` or `both`", "latest",
+        |s, v| parse::choice(v, &[("latest", false), ("both", true)], &mut s.otlp_both_names),
+        "`both`: tokens written to the cache also under the older name `gen_ai.usage.cache_creation.input_tokens`."),
+    flag("otlp_dropin", "false", |s, v| s.otlp_dropin = v,
+        "Whether calls that an official SDK makes through this library get a span too. Those SDKs make spans of their own."),
+    flag("otel_sdk_disabled", "false", |s, v| s.otel_sdk_disabled = v, "No spans, whatever `otlp` says.").env(&["OTEL_SDK_DISABLED"]),
 
     // Log.
     text("log_level", "`DEBUG`, `INFO`, `WARN`, `ERROR` or `CRITICAL`", "WARN", |s, v| v.parse().map(|level| s.log_level = level).is_ok(),

@@ -173,6 +173,8 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
     // The SDK retries: an attempt after which it will try again is no call of its own.
     max_retries: 0,
     meter_retryable: last,
+    // It makes spans of its own, too.
+    dropin: true,
   };
   const ours = { revenium: choices };
   if (usageMetadata !== undefined) ours.usage_metadata = { ...usage_metadata, ...usageMetadata };
@@ -184,8 +186,7 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
 /** Which attempt this is lies under every other layer: what the user says of retries wins. */
 function retryLayer(attempt, layer) {
   if (attempt === 0) return layer;
-  const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
-  return under(layer, scopes.layer(undefined, { retryNumber: attempt }, false));
+  return scopes.under(layer, scopes.layer(undefined, { retryNumber: attempt }, false));
 }
 
 /** What the program's own URL says but for the path, which the library adds. */

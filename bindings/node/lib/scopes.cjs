@@ -5,6 +5,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { SCOPE } = require('./constants.cjs');
 const { native, out, taken } = require('./native.cjs');
+const { traceContext } = require('./trace.cjs');
 
 /** `{ outer, metadata, meter }`: one layer over those around it. Never changes. */
 const context = new AsyncLocalStorage();
@@ -69,7 +70,14 @@ function close(scope) {
   if (scope !== SCOPE.NONE) native.release(scope);
 }
 
-/** The layers of the running request, or undefined. */
-const current = () => context.getStore();
+/** The layers of the running request, with the span that it runs in under them all; undefined where there is nothing. */
+function current() {
+  const layers = context.getStore();
+  const trace = traceContext();
+  return trace ? under(layers, layer(undefined, { revenium: trace }, false)) : layers;
+}
 
-module.exports = { withUsageMetadata, meter, internal: { current, layer, at, open, close } };
+/** `upper` and all around it over `lowest`. */
+const under = (upper, lowest) => (upper ? { ...upper, outer: under(upper.outer, lowest) } : lowest);
+
+module.exports = { withUsageMetadata, meter, internal: { current, layer, at, under, open, close } };

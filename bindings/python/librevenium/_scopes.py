@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 import os
+import sys
 
 from . import _native as native
 
@@ -74,8 +75,25 @@ def _has_json(value):
 
 
 def current():
-    """The layers of the running task, or None."""
-    return _current.get()
+    """The layers of the running task, with the span that it runs in under them all; None where there is nothing."""
+    trace = _trace_context()
+    return under(_current.get(), {"revenium": trace}) if trace else _current.get()
+
+
+def _trace_context():
+    """The W3C trace context of the active span, where the program uses OpenTelemetry. Tracing never fails a call."""
+    opentelemetry = sys.modules.get("opentelemetry.trace")
+    if opentelemetry is None:
+        return None
+    try:
+        span = opentelemetry.get_current_span().get_span_context()
+        if not span.is_valid:
+            return None
+        trace = {"traceparent": f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & 1:02x}"}
+        state = span.trace_state.to_header()
+        return {**trace, "tracestate": state} if state else trace
+    except Exception:
+        return None
 
 
 def at(base, outer):

@@ -180,7 +180,8 @@ class Metered:
         request = self.request
         url = request.url
         # The SDK retries: an attempt after which it will try again is no call of its own.
-        choices = {"max_retries": 0, "meter_retryable": self.is_last()}
+        # It makes spans of its own, too.
+        choices = {"max_retries": 0, "meter_retryable": self.is_last(), "dropin": True}
         if not self.streamed and self.seconds is not None:
             choices["timeout_ms"] = max(1, round(self.seconds * 1000))
         if self.aws:

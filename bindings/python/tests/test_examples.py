@@ -20,7 +20,7 @@ RECORDS = {"dropin": 2, "tools": 2, "decorators": 5, "scopes": 6, "bedrock": 2}
 RECORDS |= {"middleware/advanced": 2, "middleware/streaming": 2, "middleware/bedrock": 2}
 
 
-@pytest.mark.parametrize("name", ["getting_started", "metadata", "streaming", "tools", "scopes", "status", "bedrock", *OWN])
+@pytest.mark.parametrize("name", ["getting_started", "metadata", "streaming", "tools", "scopes", "status", "bedrock", "otel", *OWN])
 def test_example(sandbox, name, tmp_path):
     if name in OWN:
         pytest.importorskip("anthropic")
@@ -39,5 +39,5 @@ def test_every_example_is_run():
     names = {str(path.relative_to(examples).with_suffix("")) for path in examples.glob("**/*.py")}
     # The demo runs `async`, with pauses in its streams; tests/platform.sh runs `jobs` and `budget`.
     elsewhere = {"async", "jobs", "budget"}
-    own = {"getting_started", "metadata", "streaming", "tools", "scopes", "status", "bedrock"}
+    own = {"getting_started", "metadata", "streaming", "tools", "scopes", "status", "bedrock", "otel"}
     assert names == {*own, *elsewhere, *OWN}

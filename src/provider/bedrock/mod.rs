@@ -12,10 +12,11 @@ pub use body::{Direct, for_direct};
 pub use frames::Frames;
 pub use reply::Body;
 
-use super::{Failure, Head, Provider, Reply, choice, request_id};
+use super::{Failure, Head, Provider, Reply, Server, choice, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::common::patience::within;
+use crate::common::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -62,6 +63,7 @@ pub struct Prepared {
     headers: HeaderMap,
     streamed: bool,
     region: OnceLock<String>,
+    server: Arc<OnceLock<Server>>,
 }
 
 impl Prepared {
@@ -102,6 +104,7 @@ impl Prepared {
             headers,
             streamed: request.streamed,
             region: OnceLock::new(),
+            server: Arc::default(),
         })
     }
 
@@ -113,6 +116,11 @@ impl Prepared {
     /// The region that is called: before the first attempt, if it is not left to the profile.
     pub fn region(&self) -> Option<&str> {
         self.region.get().or(self.target.region.as_ref()).map(String::as_str)
+    }
+
+    /// Where the requests went, once one has been sent.
+    pub fn server(&self) -> Option<Server> {
+        self.server.get().cloned()
     }
 
     /// One attempt, and another at once where AWS refused the first for this machine's clock. `silence`: how long the
@@ -142,7 +150,7 @@ impl Prepared {
         };
         let _ = self.region.set(regional.region.clone());
         let head = Arc::new(OnceLock::new());
-        let wire = Wire { headers: self.headers.clone(), head: head.clone() };
+        let wire = Wire { headers: self.headers.clone(), head: head.clone(), server: self.server.clone() };
         let body = Blob::new(self.body.to_vec());
         let answered = async {
             let client = &regional.client;
@@ -247,11 +255,17 @@ fn region_of_arn(model: &str) -> Option<&str> {
     (!region.is_empty() && region.bytes().all(is_region)).then_some(region)
 }
 
-/// Puts the caller's headers on the request before it is signed, and keeps the head of the answer.
+/// Puts the caller's headers on the request before it is signed, and keeps where it went and the head of the answer.
 #[derive(Debug)]
 struct Wire {
     headers: HeaderMap,
     head: Arc<OnceLock<Arc<Head>>>,
+    server: Arc<OnceLock<Server>>,
+}
+
+/// A proxy on the way may change these, and must not break the signature by it.
+fn is_unsigned(name: &HeaderName) -> bool {
+    [TRACEPARENT, TRACESTATE].contains(name)
 }
 
 impl Intercept for Wire {
@@ -265,8 +279,25 @@ impl Intercept for Wire {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> std::result::Result<(), aws_sdk_bedrockruntime::error::BoxError> {
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_unsigned(name)) {
             context.request_mut().headers_mut().try_insert(name.as_str().to_owned(), value.to_str()?.to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), aws_sdk_bedrockruntime::error::BoxError> {
+        for (name, value) in self.headers.iter().filter(|(name, _)| is_unsigned(name)) {
+            context.request_mut().headers_mut().try_insert(name.as_str().to_owned(), value.to_str()?.to_owned())?;
+        }
+        if let Ok(url) = Url::parse(context.request().uri())
+            && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
+        {
+            let _ = self.server.set(Server { host: host.to_owned(), port });
         }
         Ok(())
     }
