@@ -39,7 +39,7 @@ from ._messages import (
     Stream,
 )
 from ._objects import Message
-from ._observed import Recorded, Tap, record, record_batch_result
+from ._observed import Recorded, Tap, meter_tool, record, record_batch_result, tool_event
 from ._scopes import meter, usage_metadata
 from ._transport import async_http_client, http_client
 
@@ -93,11 +93,13 @@ __all__ = [
     "is_initialized",
     "messages",
     "meter",
+    "meter_tool",
     "record",
     "record_batch_result",
     "shutdown",
     "status",
     "status_json",
+    "tool_event",
     "usage_metadata",
     "version",
 ]
