@@ -726,6 +726,28 @@ int32_t revenium_tap_write(revenium_tap tap, const void *bytes, size_t len);
 int32_t revenium_tap_end(revenium_tap tap, const char *ending, size_t ending_len);
 
 /**
+ * Meter one use of a tool: a search, a crawl, a run of code, anything that costs
+ * beside the model's tokens. Each event is one billable transaction at Revenium.
+ *
+ * event: a JSON object, its names in camelCase or snake_case. "toolId" is
+ *   needed. "operation" ("execute"), "durationMs", "success" (true, unless there
+ *   is an error), "timestamp" (its begin; RFC 3339, or milliseconds since 1970),
+ *   "errorType", "errorMessage" (sent with `capture_error_messages` only),
+ *   "transactionId" (yours: events that share one are told apart), "costUsd",
+ *   "usageMetadata": an object of what the tool used or made. Who it was for:
+ *   "agent", "organizationName", "productName", "traceId", "agenticJobId", else
+ *   the scope's; "workflowId", "subscriberCredential".
+ *   An unknown member is REVENIUM_E_ARGUMENT.
+ * detail: may be NULL. On success a result whose info tells "metered" and
+ *   "transaction_id".
+ * Never waits for the network: the event is on disk when this returns.
+ */
+int32_t revenium_tool_event(const char *event,
+                            size_t event_len,
+                            revenium_scope scope,
+                            revenium_result *detail);
+
+/**
  * Make a queue.
  * A queue for each call is a pull iterator; one queue for all is an event
  * loop. Several threads may submit to a queue; one at a time should read.

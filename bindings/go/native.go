@@ -164,6 +164,16 @@ func nativeRecord(record []byte, scope handle) ([]byte, error) {
 	return nativeResult(handle(detail), codeOK).info, nil
 }
 
+func nativeToolEvent(event []byte, scope handle) ([]byte, error) {
+	var detail C.revenium_result
+	code := C.revenium_tool_event(chars(event), C.size_t(len(event)), C.revenium_scope(scope), &detail)
+	if err := failed(code, handle(detail)); err != nil {
+		return nil, err
+	}
+	defer nativeRelease(handle(detail))
+	return nativeResult(handle(detail), codeOK).info, nil
+}
+
 func nativeTapNew(request []byte, scope handle) (handle, error) {
 	var tap C.revenium_tap
 	code := C.revenium_tap_new(chars(request), C.size_t(len(request)), C.revenium_scope(scope), &tap)

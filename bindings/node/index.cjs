@@ -8,7 +8,7 @@ const { withUsageMetadata, meter } = require('./lib/scopes.cjs');
 const { Stream } = require('./lib/stream.cjs');
 const { MessageStream } = require('./lib/message-stream.cjs');
 const { createFetch, fetch } = require('./lib/fetch.cjs');
-const { record, recordBatchResult, Tap } = require('./lib/observed.cjs');
+const { record, recordBatchResult, toolEvent, meterTool, Tap } = require('./lib/observed.cjs');
 const platform = require('./lib/platform.cjs');
 const { native } = require('./lib/native.cjs');
 const library = require('./lib/status.cjs');
@@ -24,6 +24,8 @@ module.exports = Object.assign(Anthropic, {
   meter,
   record,
   recordBatchResult,
+  toolEvent,
+  meterTool,
   Tap,
   /** The loaded library's version. */
   version: native.version(),

@@ -565,3 +565,36 @@ export class Tap {
   end(ending?: CallFailure | null): void;
   close(): void;
 }
+
+/** One use of a tool. Who it was for comes from the scope where it does not say so. */
+export interface ToolEvent {
+  toolId: string;
+  /** Default: 'execute'. */
+  operation?: string;
+  durationMs?: number;
+  /** Default: true, unless there is an error. */
+  success?: boolean;
+  /** Its begin: RFC 3339, or milliseconds since 1970. */
+  timestamp?: string | number;
+  errorType?: string;
+  /** Sent with the setting `capture_error_messages` only. */
+  errorMessage?: string;
+  /** Yours: events that share one are told apart. */
+  transactionId?: string;
+  costUsd?: number;
+  /** What the tool used or made. */
+  usageMetadata?: Record<string, unknown>;
+  agent?: string;
+  organizationName?: string;
+  productName?: string;
+  subscriberCredential?: string;
+  workflowId?: string;
+  traceId?: string;
+  agenticJobId?: string;
+}
+
+/** Meter one use of a tool. Each event is one billable transaction at Revenium. Never waits for the network. */
+export function toolEvent(event: ToolEvent): Recorded;
+
+/** Run a tool and meter it: how long it took, and whether it failed. Gives what the tool gives, a promise or a value. */
+export function meterTool<R>(toolId: string, tool: () => R, more?: Partial<ToolEvent>): R;

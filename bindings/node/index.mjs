@@ -12,6 +12,8 @@ export const {
   meter,
   record,
   recordBatchResult,
+  toolEvent,
+  meterTool,
   Tap,
   platform,
   jobs,

@@ -4,6 +4,7 @@ use super::types::*;
 use super::{edge, scope};
 use crate::call::observed::record;
 use crate::call::observed::tap::Tap;
+use crate::call::observed::tool;
 use crate::client::handles::Object;
 use crate::client::process::core;
 use crate::common::error::{Code, Error};
@@ -118,4 +119,37 @@ pub unsafe extern "C" fn revenium_tap_end(tap: revenium_tap, ending: *const c_ch
         tap.end(unsafe { edge::text(ending, ending_len)? })?;
         Ok(Code::Ok)
     })
+}
+
+/// Meter one use of a tool: a search, a crawl, a run of code, anything that costs
+/// beside the model's tokens. Each event is one billable transaction at Revenium.
+///
+/// event: a JSON object, its names in camelCase or snake_case. "toolId" is
+///   needed. "operation" ("execute"), "durationMs", "success" (true, unless there
+///   is an error), "timestamp" (its begin; RFC 3339, or milliseconds since 1970),
+///   "errorType", "errorMessage" (sent with `capture_error_messages` only),
+///   "transactionId" (yours: events that share one are told apart), "costUsd",
+///   "usageMetadata": an object of what the tool used or made. Who it was for:
+///   "agent", "organizationName", "productName", "traceId", "agenticJobId", else
+///   the scope's; "workflowId", "subscriberCredential".
+///   An unknown member is REVENIUM_E_ARGUMENT.
+/// detail: may be NULL. On success a result whose info tells "metered" and
+///   "transaction_id".
+/// Never waits for the network: the event is on disk when this returns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn revenium_tool_event(
+    event: *const c_char,
+    event_len: usize,
+    scope: revenium_scope,
+    detail: *mut revenium_result,
+) -> i32 {
+    // SAFETY: the header asks for valid pointers.
+    unsafe {
+        edge::with_result(detail, true, || {
+            let event = edge::required_text(event, event_len)?;
+            let engine = core().engine()?;
+            let outcome = tool::tool_event(&engine, event, scope::named(scope)?)?;
+            Ok(Some(Arc::new(outcome)))
+        })
+    }
 }

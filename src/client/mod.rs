@@ -511,6 +511,12 @@ impl Engine {
         account.delivery.push(records.into_iter().map(outgoing));
     }
 
+    /// The same for a tool event, which has a place of its own at Revenium.
+    pub fn deliver_tool_event(&self, account: &Account, record: Record) {
+        let event = Outgoing { endpoint: Endpoint::TOOL_EVENTS, ..outgoing(record) };
+        account.delivery.push([event]);
+    }
+
     pub fn ledger(&self) -> &Ledger {
         self.ledger.get_or_init(|| {
             let directory = self.settings.spool_directory(&environment);

@@ -35,6 +35,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A time as records have it.
+pub(super) fn utc_of(time: std::time::SystemTime) -> String {
+    utc(time.duration_since(UNIX_EPOCH).map_or(0, millis))
+}
+
 fn utc(millis: u64) -> String {
     let (seconds, millis) = (millis / 1000, millis % 1000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);

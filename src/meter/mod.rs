@@ -18,6 +18,7 @@ mod record;
 mod request;
 pub mod scope;
 mod subscriber;
+mod tool;
 pub mod trace;
 
 use crate::common::error::Error;
@@ -31,6 +32,7 @@ pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
 pub use request::{Asked, RequestFacts};
+pub use tool::event as tool_event;
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

@@ -213,6 +213,10 @@ static void observed(void) {
     if (table[i].code == REVENIUM_E_CONFIG) continue;
     REFUSED(table[i].code, revenium_tap_new(table[i].text, table[i].length, 0, &out), out);
   }
+  REFUSED(REVENIUM_E_ARGUMENT, revenium_tool_event("{}", REVENIUM_NTS, 0, &out), out);
+  REFUSED(REVENIUM_E_JSON, revenium_tool_event("[]", REVENIUM_NTS, 0, &out), out);
+  REFUSED(REVENIUM_E_UTF8, revenium_tool_event(not_utf8, REVENIUM_NTS, 0, &out), out);
+  REFUSED(REVENIUM_E_ARGUMENT, revenium_tool_event(NULL, 0, 0, &out), out);
   REFUSED(REVENIUM_E_ARGUMENT, revenium_record("{}", REVENIUM_NTS, 0, &out), out);
   REFUSED(REVENIUM_E_ARGUMENT, revenium_tap_new("{\"request\":{},\"response\":{}}", REVENIUM_NTS, 0, &out), out);
   CHECK_CODE(revenium_tap_new(good, REVENIUM_NTS, 0, NULL), REVENIUM_E_ARGUMENT);

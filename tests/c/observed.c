@@ -212,6 +212,23 @@ static void taps_that_nobody_ends(void) {
   free(record);
 }
 
+static void tools_have_a_place_of_their_own(void) {
+  revenium_scope scope = 0;
+  revenium_result detail = 0;
+  char *requests;
+  CHECK_CODE(revenium_scope_new(REVENIUM_SCOPE_NONE, "{\"agent\":\"toolsmith\"}", REVENIUM_NTS, 0, &scope), REVENIUM_OK);
+  CHECK_CODE(revenium_tool_event("{\"toolId\":\"search\",\"durationMs\":12,\"usageMetadata\":{\"pages\":3}}", REVENIUM_NTS, scope, &detail), REVENIUM_OK);
+  CHECK_HAS(revenium_result_info(detail, NULL), "\"metered\":true");
+  revenium_release(detail);
+  revenium_release(scope);
+  CHECK_CODE(revenium_flush(60000), REVENIUM_OK);
+  requests = sandbox_get("/sandbox/tool-events");
+  CHECK_HAS(requests, "\"toolId\":\"search\"");
+  CHECK_HAS(requests, "\"agent\":\"toolsmith\"");
+  CHECK_HAS(requests, "\"usageMetadata\":{\"pages\":3}");
+  free(requests);
+}
+
 static void what_is_not_metered_leaves_nothing(void) {
   revenium_tap tap = tap_of(REQUEST(TRACE("unmetered") CHOICES("\"meter\":false")), REVENIUM_SCOPE_NONE);
   write_all(tap, MESSAGE("msg_unmetered"), 10);
@@ -231,6 +248,7 @@ int main(void) {
   RUN(replies_that_pass_by);
   RUN(replies_that_fail);
   RUN(taps_that_nobody_ends);
+  RUN(tools_have_a_place_of_their_own);
   RUN(what_is_not_metered_leaves_nothing);
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
   return test_end();

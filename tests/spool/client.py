@@ -1,6 +1,6 @@
 """A program that makes metered calls through the C ABI, and then ends in the way it is told to.
 
-client.py STEP...: `call:N`, `fork:N` (N children that run the steps after `/`), `flush:MS`, `print` (status as JSON),
+client.py STEP...: `call:N`, `tool:N` (N tool events), `fork:N` (N children that run the steps after `/`), `flush:MS`, `print` (status as JSON),
 `wait` (for a line on standard input), `pause` (for a signal), `limit:BYTES` (largest file it may write), `say:TEXT`, `exit`, `_exit`, `kill`,
 `abort`, `term`, `shutdown:MS`, `exec` (becomes a program that does nothing), `thread:N` (N calls on a thread that ends),
 `storm:N` (N children that make a call each, forked while four threads make 100 calls each), `twins:N` (N calls through each
@@ -45,6 +45,15 @@ def call(count, library=None):
             os._exit(1)
 
 
+def tool(count):
+    for n in range(count):
+        event = json.dumps({"toolId": "search", "usageMetadata": {"n": n}}).encode()
+        code = lib.revenium_tool_event(event, NTS, ctypes.c_uint64(0), None)
+        if code != 0:
+            say(f"call failed: {code}")
+            os._exit(1)
+
+
 def say(text):
     os.write(1, (text + "\n").encode())
 
@@ -76,6 +85,8 @@ def run(steps):
         number = int(argument) if argument.isdigit() else 0
         if name == "call":
             call(number)
+        elif name == "tool":
+            tool(number)
         elif name == "thread":
             thread = threading.Thread(target=call, args=(number,))
             thread.start()

@@ -48,6 +48,10 @@ def records():
     return http("GET", "/sandbox/records")
 
 
+def tool_events():
+    return http("GET", "/sandbox/tool-events")
+
+
 class Gate:
     """An address before the collector that can be shut, so that connections are refused."""
 
@@ -214,6 +218,23 @@ def sudden_end(step):
         expect(60, repeats=60)
         no_trace(spool)
     return test
+
+
+def test_tool_events_outlive_an_outage_and_a_kill(spool):
+    gate = Gate()
+    url = {"REVENIUM_METERING_BASE_URL": f"http://127.0.0.1:{gate.port}"}
+    # The flush ends with what could not be delivered; whatever it says, the process dies with it on disk.
+    run(spool, "tool:20", "call:3", "flush:100", "kill", **url)
+    assert tool_events() == [] and records() == []
+    gate.open()
+    next_run(spool, **url)
+    gate.shut()
+    arrived = tool_events()
+    assert sorted(event["body"]["usageMetadata"]["n"] for event in arrived) == list(range(20)), arrived
+    assert all(event["idempotency_key"] == event["body"]["transactionId"] for event in arrived), arrived
+    assert len({event["idempotency_key"] for event in arrived}) == 20
+    expect(3)
+    no_trace(spool)
 
 
 test_kill = sudden_end("kill")

@@ -2,7 +2,9 @@
 #ifndef REVENIUM_OBSERVED_HPP
 #define REVENIUM_OBSERVED_HPP
 
+#include <chrono>
 #include <cstddef>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -65,6 +67,51 @@ class tap {
 
  private:
   handle tap_;
+};
+
+/// Meters one use of a tool: `event` is the JSON object that revenium_tool_event() takes. Each event is one billable
+/// transaction at Revenium. Never waits for the network. Throws as record() does.
+inline recorded tool_event(std::string_view event, const metadata& scope = metadata::of_thread()) {
+  detail::ready();
+  revenium_result made = 0;
+  const int code = revenium_tool_event(event.data(), event.size(), scope.native(), &made);
+  const handle owned(made);
+  detail::check(code, owned);
+  recorded out;
+  out.usage = detail::read_usage(made);
+  out.metered = out.usage.metered;
+  out.transaction_id = detail::unquoted(detail::member(detail::read(revenium_result_info, made), "transaction_id"));
+  return out;
+}
+
+/// Meters the use of a tool for as long as the object lives: how long it took, and that it failed where an exception ends it.
+///
+///     revenium::tool metered("search");
+///
+/// Neither copyable nor movable. Its end never throws: metering must not fail a tool.
+class tool {
+ public:
+  explicit tool(std::string_view id, metadata scope = metadata::of_thread())
+      : id_(id), scope_(std::move(scope)), exceptions_(std::uncaught_exceptions()) {}
+  tool(const tool&) = delete;
+  tool& operator=(const tool&) = delete;
+  ~tool() {
+    try {
+      const auto took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun_);
+      const bool failed = failed_ || std::uncaught_exceptions() > exceptions_;
+      tool_event(json_object({{"toolId", id_}, {"durationMs", took.count()}, {"success", !failed}}), scope_);
+    } catch (...) {
+    }
+  }
+  /// It failed without an exception.
+  void fail() noexcept { failed_ = true; }
+
+ private:
+  std::string id_;
+  metadata scope_;
+  int exceptions_;
+  bool failed_ = false;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace revenium

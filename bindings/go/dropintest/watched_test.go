@@ -210,3 +210,30 @@ func TestRecordAndTap(t *testing.T) {
 	has(t, made[0], object{"provider": "AWS", "model": bedrockModel, "isStreamed": true, "outputTokenCount": 5.0})
 	has(t, made[1], object{"provider": "Foundry", "agent": "scope", "requestTime": "2026-11-23T00:03:53.412Z"})
 }
+
+func TestMeterTool(t *testing.T) {
+	fresh(t)
+	ctx := revenium.WithUsageMetadata(context.Background(), object{"agent": "a"})
+	if err := revenium.MeterTool(ctx, "plain", func(context.Context) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := revenium.MeterTool(ctx, "failing", func(context.Context) error { return io.ErrClosedPipe }); err != io.ErrClosedPipe {
+		t.Fatal(err)
+	}
+	done, err := revenium.ToolEvent(ctx, object{"toolId": "told", "usageMetadata": object{"pages": 3}})
+	if err != nil || !done.Metered {
+		t.Fatal(done, err)
+	}
+	idle(t)
+	var events []struct{ Body object }
+	if err := json.Unmarshal(sandbox(t, "GET", "tool-events", nil), &events); err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]object{}
+	for _, event := range events {
+		made[event.Body["toolId"].(string)] = event.Body
+	}
+	has(t, made["plain"], object{"agent": "a", "success": true, "operation": "execute"})
+	has(t, made["failing"], object{"success": false, "errorMessage": "*errors.errorString"})
+	has(t, made["told"], object{"agent": "a"})
+}

@@ -28,6 +28,7 @@ const FUNCTIONS = {
   revenium_call_resume: ['int32', 'uint64'],
 
   revenium_record: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
+  revenium_tool_event: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
   revenium_tap_new: ['int32', 'void *', 'size_t', 'uint64', 'void *'],
   revenium_tap_write: ['int32', 'uint64', 'void *', 'size_t'],
   revenium_tap_end: ['int32', 'uint64', 'void *', 'size_t'],

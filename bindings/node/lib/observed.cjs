@@ -46,8 +46,46 @@ function batchText(batchId, line) {
   return `{"batch":true,"batch_id":${JSON.stringify(batchId)}${comma}${line.slice(start)}`;
 }
 
-function recordText(text, layer) {
-  const made = within(text, layer, native.record);
+/** Meter one use of a tool. `event`: its `toolId`, and what else the library takes. */
+const toolEvent = (event) => recordText(JSON.stringify(event), scopes.current(), native.tool_event);
+
+/** Run a tool and meter it: how long it took, and whether it failed. Gives what the tool gives, a promise or a value. */
+function meterTool(toolId, tool, more = {}) {
+  const layer = scopes.current();
+  const begun = Date.now();
+  const from = performance.now();
+  const tell = (failure) => {
+    const event = { toolId, timestamp: begun, durationMs: performance.now() - from, ...more };
+    try {
+      if (failure !== undefined) {
+        event.errorType = String(failure.name ?? 'Error');
+        event.errorMessage = String(failure.message ?? failure);
+      }
+      recordText(JSON.stringify(event), layer, native.tool_event);
+    } catch (error) {
+      // Metering changes nothing of what the tool gave.
+      process.emitWarning(`a tool event was not metered: ${error.message}`, { type: 'ReveniumWarning', code: error.code });
+    }
+  };
+  const failed = (failure) => {
+    tell(failure ?? new Error('unknown'));
+    throw failure;
+  };
+  const done = (value) => {
+    tell(undefined);
+    return value;
+  };
+  let value;
+  try {
+    value = tool();
+  } catch (failure) {
+    return failed(failure);
+  }
+  return typeof value?.then === 'function' ? value.then(done, failed) : done(value);
+}
+
+function recordText(text, layer, make = native.record) {
+  const made = within(text, layer, make);
   const { metered, transaction_id: transactionId } = JSON.parse(native.result_info(made, null));
   native.release(made);
   return { metered, transactionId };
@@ -103,4 +141,4 @@ class Tap {
   }
 }
 
-module.exports = { record, recordBatchResult, Tap, internal: { batchText, recordText } };
+module.exports = { record, recordBatchResult, toolEvent, meterTool, Tap, internal: { batchText, recordText } };

@@ -7,7 +7,7 @@ import { AnthropicBedrock } from '@anthropic-ai/bedrock-sdk';
 import { AnthropicFoundry } from '@anthropic-ai/foundry-sdk';
 import { AnthropicVertex } from '@anthropic-ai/vertex-sdk';
 import Anthropic from 'sdk-current';
-import { Tap, fetch as metered, flush, record, recordBatchResult, withUsageMetadata } from 'librevenium';
+import { Tap, fetch as metered, flush, meterTool, record, recordBatchResult, toolEvent, withUsageMetadata } from 'librevenium';
 import { fresh, params, plan, records, requests, sandbox } from './tools.mjs';
 
 beforeEach(fresh);
@@ -152,4 +152,24 @@ test('record and Tap', async () => {
   has(made.FoundryEND, { agent: 'own', requestTime: '2026-11-23T00:03:53.412Z' });
   has(made.AWSEND, { model: MODEL, isStreamed: true });
   has(made.ANTHROPICERROR, { errorCode: 529 });
+});
+
+test('tools', async () => {
+  const done = withUsageMetadata({ agent: 'a' }, () => {
+    assert.equal(meterTool('plain', () => 7), 7);
+    return toolEvent({ toolId: 'told', durationMs: 12, usageMetadata: { pages: 3 } });
+  });
+  assert.ok(done.metered);
+  assert.equal(await meterTool('promise', async () => 8, { workflowId: 'w' }), 8);
+  await assert.rejects(meterTool('rejected', async () => { throw new RangeError('no'); }), RangeError);
+  assert.throws(() => meterTool('thrown', () => { throw new TypeError('no'); }), TypeError);
+  assert.throws(() => toolEvent({ tool: 1 }), { code: 'REVENIUM_E_ARGUMENT' });
+  await flush(20000);
+  const events = await (await fetch(`${sandbox}/sandbox/tool-events`)).json();
+  const made = Object.fromEntries(events.map(({ body }) => [body.toolId, body]));
+  has(made.plain, { agent: 'a', success: true, operation: 'execute' });
+  has(made.told, { agent: 'a', durationMs: 12, usageMetadata: { pages: 3 } });
+  has(made.promise, { workflowId: 'w', success: true });
+  has(made.rejected, { success: false, errorMessage: 'RangeError' });
+  has(made.thrown, { success: false, errorMessage: 'TypeError' });
 });

@@ -40,7 +40,7 @@ from ._messages import (
     Stream,
 )
 from ._objects import Message
-from ._observed import Recorded, Tap, record, record_batch_result
+from ._observed import Recorded, Tap, meter_tool, record, record_batch_result, tool_event
 from ._platform import (
     async_budgets,
     async_economics,
@@ -115,12 +115,14 @@ __all__ = [
     "jobs",
     "messages",
     "meter",
+    "meter_tool",
     "platform",
     "record",
     "record_batch_result",
     "shutdown",
     "status",
     "status_json",
+    "tool_event",
     "usage_metadata",
     "verify_webhook",
     "version",

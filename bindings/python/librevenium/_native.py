@@ -31,6 +31,7 @@ FUNCTIONS = {
     "revenium_call_pause": (c_int32, c_uint64),
     "revenium_call_resume": (c_int32, c_uint64),
     "revenium_record": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
+    "revenium_tool_event": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
     "revenium_tap_new": (c_int32, c_char_p, c_size_t, c_uint64, c_void_p),
     "revenium_tap_write": (c_int32, c_uint64, c_void_p, c_size_t),
     "revenium_tap_end": (c_int32, c_uint64, c_char_p, c_size_t),

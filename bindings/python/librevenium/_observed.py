@@ -3,7 +3,11 @@ record is lost when the process ends right after."""
 
 import ctypes
 import datetime
+import functools
+import inspect
 import json
+import logging
+import time
 import weakref
 
 from . import _core as core
@@ -57,8 +61,8 @@ def batch_text(batch_id, line):
     return b'{"batch":true,"batch_id":%b%b%b' % (json.dumps(batch_id).encode(), comma, inside)
 
 
-def record_text(text, layer):
-    handle = _within(text, layer, native.record)
+def record_text(text, layer, make=None):
+    handle = _within(text, layer, make or native.record)
     try:
         return Recorded(json.loads(native.text_of(native.result_info, handle) or "{}"))
     finally:
@@ -103,3 +107,60 @@ class Tap:
         """The call was given up, unless it has ended."""
         self._handle = 0
         self._release()
+
+
+# ---- tools ----
+
+
+def tool_event(tool_id, **event):
+    """Meter one use of a tool. Each event is one billable transaction at Revenium. operation, duration_ms, success,
+    timestamp, error_type, error_message, transaction_id, cost_usd, usage_metadata, workflow_id, subscriber_credential; who it
+    was for comes from the scope where agent, organization_name and so on do not say so."""
+    told = {name: value for name, value in event.items() if value is not None}
+    return record_text(json.dumps({"tool_id": tool_id, **told}).encode(), scopes.current(), native.tool_event)
+
+
+class meter_tool:
+    """`with meter_tool("search"):`, or a decorator of a function or coroutine: how long it took, and whether it failed. What
+    the tool gives or raises goes on unchanged."""
+
+    def __init__(self, tool_id, **event):
+        self._tool_id = tool_id
+        self._event = event
+        self._begun = []
+
+    def __enter__(self):
+        self._begun.append((time.time(), time.perf_counter()))
+        return self
+
+    def __exit__(self, kind, error, _):
+        begun, since = self._begun.pop()
+        self._tell(begun, since, error)
+
+    def _tell(self, begun, since, error):
+        times = {"timestamp": round(begun * 1000), "duration_ms": (time.perf_counter() - since) * 1000}
+        try:
+            failure = {} if error is None else {"error_type": type(error).__name__, "error_message": str(error)}
+            tool_event(self._tool_id, **{**times, **failure, **self._event})
+        except Exception as problem:  # Metering changes nothing of what the tool gave.
+            logging.getLogger("librevenium").warning("a tool event was not metered: %s", problem)
+
+    def __call__(self, function):
+        def run():
+            return meter_tool(self._tool_id, **self._event)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args, **kwargs):
+                with run():
+                    return await function(*args, **kwargs)
+
+            return coroutine
+
+        @functools.wraps(function)
+        def plain(*args, **kwargs):
+            with run():
+                return function(*args, **kwargs)
+
+        return plain

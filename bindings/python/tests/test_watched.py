@@ -202,3 +202,34 @@ def test_record_and_tap(sandbox):
     has(records["FoundryEND"], agent="scope", requestTime="2026-11-23T00:03:53.412Z")
     has(records["AWSEND"], model=MODEL, isStreamed=True)
     has(records["ANTHROPICERROR"], errorCode=529)
+
+
+def tool_events():
+    librevenium.flush(20000)
+    return {event["body"]["toolId"]: event["body"] for event in json.loads(control("tool-events"))}
+
+
+def test_tools(sandbox):
+    @librevenium.meter_tool("decorated", workflow_id="w")
+    def decorated(fail=False):
+        if fail:
+            raise KeyError("no")
+        return 7
+
+    @librevenium.meter_tool("coroutine")
+    async def coroutine():
+        return 8
+
+    with librevenium.usage_metadata(agent="a"):
+        done = librevenium.tool_event("plain", duration_ms=12.5, usage_metadata={"pages": 3})
+        assert decorated() == 7 and asyncio.run(coroutine()) == 8
+    assert done.metered
+    with pytest.raises(KeyError), librevenium.meter_tool("failing"):
+        decorated(fail=True)
+    made = tool_events()
+    has(made["plain"], agent="a", durationMs=12, usageMetadata={"pages": 3}, success=True, operation="execute")
+    has(made["coroutine"], agent="a", success=True)
+    has(made["failing"], success=False, errorMessage="KeyError")
+    has(made["decorated"], workflowId="w", success=False)
+    with pytest.raises(librevenium.ReveniumError):
+        librevenium.tool_event("t", no_such=1)

@@ -8,6 +8,7 @@ pub mod record;
 mod reply;
 pub mod tap;
 mod told;
+pub mod tool;
 
 use self::told::Told;
 use crate::client::{Engine, Metering};
