@@ -403,6 +403,56 @@ static void log_lines_come_through_a_queue_too(void) {
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
 }
 
+/* ---- races ---- */
+
+static void *starts_calls_and_ends(void *unused) {
+  (void)unused;
+  for (int i = 0; i < 60; i++) {
+    /* Whatever the others end just now: from here to the shutdown below it runs. */
+    CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
+    CHECK_CODE(ask(), REVENIUM_OK);
+    CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+  }
+  return NULL;
+}
+
+static void init_beside_the_last_shutdown(void) {
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, starts_calls_and_ends, NULL);
+  for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+  CHECK_INT(initialized(), -1);
+}
+
+static void *submits(void *queue) {
+  revenium_call call;
+  int32_t code = revenium_messages_submit(REQUEST(STREAMED SILENT), REVENIUM_NTS, REVENIUM_SCOPE_NONE, *(revenium_queue *)queue,
+                                          1, &call);
+  CHECK(code == REVENIUM_OK || code == REVENIUM_E_HANDLE || code == REVENIUM_E_CLOSED);
+  return NULL;
+}
+
+static long long in_flight(void) {
+  revenium_state state = {.struct_size = sizeof state};
+  CHECK_CODE(revenium_status(&state), REVENIUM_OK);
+  return (long long)state.calls_in_flight;
+}
+
+static void submit_beside_the_release_of_its_queue(void) {
+  CHECK_CODE(revenium_init(NULL, 0, NULL), REVENIUM_OK);
+  for (int i = 0; i < 300; i++) {
+    revenium_queue queue;
+    pthread_t thread;
+    CHECK_CODE(revenium_queue_new(&queue), REVENIUM_OK);
+    revenium_queue shared = queue;
+    pthread_create(&thread, NULL, submits, &shared);
+    revenium_release(queue);
+    pthread_join(thread, NULL);
+  }
+  /* Nobody is left to read them, so nobody waits for them either. */
+  CHECK_EVENTUALLY(in_flight() == 0);
+  CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
+}
+
 /* ---- without the library running ---- */
 
 static void names_and_versions_are_always_there(void) {
@@ -429,6 +479,8 @@ int main(void) {
   RUN(after_shutdown_everything_is_safe);
   RUN(shutdown_wakes_whoever_waits);
   RUN(init_and_shutdown_again_and_again);
+  RUN(init_beside_the_last_shutdown);
+  RUN(submit_beside_the_release_of_its_queue);
   RUN(without_a_key_calls_work_unmetered);
   RUN(the_log_goes_where_it_is_sent);
   RUN(no_key_and_no_prompt_is_ever_logged);
