@@ -2,7 +2,8 @@
 
 `messages.create`, `messages.stream` and their beta twins take `usage_metadata={...}`. Nothing else changes. With another
 HTTP client than the SDK's own (`Anthropic(http_client=...)`) calls go out as that client sends them, unmetered, with one
-warning: give it `librevenium.http_client()`. So do those of AnthropicBedrock, AnthropicVertex and AnthropicFoundry.
+warning: give it `librevenium.http_client()`. Calls of AnthropicBedrock, AnthropicVertex and AnthropicFoundry pass with their
+own bytes and are metered as they pass; fields for their `messages.stream` belong in a `with usage_metadata(...)` around it.
 """
 
 import contextvars

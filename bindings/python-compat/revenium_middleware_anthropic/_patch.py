@@ -1,11 +1,13 @@
 """What is changed in the official SDK, and where: three places, each once."""
 
+import contextlib
 import functools
 import inspect
 import json
 import logging
 
 from librevenium import _transport as transport
+from librevenium import usage_metadata
 from librevenium._scopes import _text as json_text
 
 _log = logging.getLogger("librevenium")
@@ -80,24 +82,32 @@ def _take_metadata(resource, name, usage_context):
     original = vars(resource)[name]
 
     def arguments(self, kwargs):
+        """What goes on, and the scope that it goes on in."""
         fields = _merged(usage_context.get(), kwargs.pop("usage_metadata", None), kwargs)
         if not _is_metered(self._client):
             _warn_unmetered(self._client)
+        elif fields and _is_foreign(self._client):
+            # The body may be signed, so nothing of ours may be in it.
+            return kwargs, usage_metadata(fields)
         elif fields:
             kwargs["extra_body"] = {**(kwargs.get("extra_body") or {}), "usage_metadata": fields}
-        return kwargs
+        return kwargs, contextlib.nullcontext()
 
     if inspect.iscoroutinefunction(original):
 
         @functools.wraps(original)
         async def method(self, *args, **kwargs):
-            return await original(self, *args, **arguments(self, kwargs))
+            kwargs, scope = arguments(self, kwargs)
+            with scope:
+                return await original(self, *args, **kwargs)
 
     else:
 
         @functools.wraps(original)
         def method(self, *args, **kwargs):
-            return original(self, *args, **arguments(self, kwargs))
+            kwargs, scope = arguments(self, kwargs)
+            with scope:
+                return original(self, *args, **kwargs)
 
     setattr(resource, name, method)
 
@@ -122,11 +132,8 @@ def _merged(context, given, kwargs):
 
 def _is_metered(client):
     http = getattr(client, "_client", None)
-    return not _is_foreign(client) and (isinstance(http, _own_clients) or transport.is_metered(http))
+    return isinstance(http, _own_clients) or transport.is_metered(http)
 
 
 def _warn_unmetered(client):
-    if _is_foreign(client):
-        transport.warn(type(client).__name__, f"{type(client).__name__} is passed on as it is")
-    else:
-        transport.warn("http_client", "a client has an HTTP client of its own: give it http_client=librevenium.http_client()")
+    transport.warn("http_client", "a client has an HTTP client of its own: give it http_client=librevenium.http_client()")
