@@ -46,8 +46,13 @@ impl Outgoing {
 
     /// What it takes in the journal, roughly.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.size() as u64 + OVERHEAD
+        stored_bytes(self.size())
     }
+}
+
+/// `size`: of a record's body and names.
+pub(super) fn stored_bytes(size: usize) -> u64 {
+    size as u64 + OVERHEAD
 }
 
 impl fmt::Debug for Outgoing {

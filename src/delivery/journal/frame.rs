@@ -15,12 +15,14 @@
 //! A frame is whole or it is nothing. Behind a damaged one reading goes on at the next mark, whose first byte stands in no
 //! UTF-8 text, so in no record. Kinds are only ever added; a reader passes over those that it does not know.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
 
-use crate::delivery::record::{Endpoint, Fate, Outgoing};
+use crate::delivery::record::{Endpoint, Fate, Outgoing, stored_bytes};
 
 pub const VERSION: u16 = 1;
 pub const HEADER: usize = 36;
@@ -100,6 +102,11 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
+    /// As of the record that this becomes.
+    pub fn stored_bytes(&self) -> u64 {
+        stored_bytes(self.body.len() + self.idempotency_key.len() + self.transaction_id.len())
+    }
+
     pub fn to_outgoing(&self) -> Outgoing {
         Outgoing {
             endpoint: Endpoint::of(self.endpoint),
@@ -204,15 +211,14 @@ fn end_of(bytes: &[u8]) -> Option<usize> {
 }
 
 /// All whole frames of a segment, wherever they begin.
-pub struct Scan<'a> {
+struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Places where something stood that is no frame.
-    pub damaged: usize,
+    damaged: usize,
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(bytes: &'a [u8], from: usize) -> Scan<'a> {
+    fn new(bytes: &'a [u8], from: usize) -> Scan<'a> {
         Scan { bytes, at: from, damaged: 0 }
     }
 }
@@ -234,6 +240,55 @@ impl<'a> Iterator for Scan<'a> {
             self.damaged += usize::from(end_of(rest).is_some_and(|end| end < next));
             self.at += next;
         }
+    }
+}
+
+/// What a whole segment holds.
+pub struct Contents<'a> {
+    /// `None`: it is damaged.
+    pub header: Option<Header>,
+    /// The records that wait, in the order of the file, and where each lies.
+    pub waiting: Vec<(Range<usize>, Stored<'a>)>,
+    /// The others of which there is a trace still.
+    pub settled: Vec<(Stored<'a>, Fate)>,
+    /// Places where something stood that is no frame.
+    pub damaged: usize,
+    /// Nothing in it is this library's.
+    pub is_foreign: bool,
+}
+
+impl<'a> Contents<'a> {
+    pub fn of(bytes: &'a [u8]) -> Contents<'a> {
+        let header = Header::read(bytes);
+        let mut scan = Scan::new(bytes, if header.is_some() { HEADER } else { 0 });
+        let (mut records, mut settled, mut first) = (Vec::new(), Vec::new(), None);
+        let mut waiting: HashMap<u64, usize> = HashMap::new();
+        for (range, frame) in scan.by_ref() {
+            first.get_or_insert(range.start);
+            match frame {
+                Frame::Record(stored) => match waiting.entry(stored.sequence) {
+                    // A record that was written again is the same one.
+                    Entry::Occupied(at) => {
+                        if let Some(record) = records.get_mut(*at.get()) {
+                            *record = Some((range, stored));
+                        }
+                    }
+                    Entry::Vacant(at) => {
+                        at.insert(records.len());
+                        records.push(Some((range, stored)));
+                    }
+                },
+                Frame::Settled { sequence, fate } => {
+                    let record = waiting.remove(&sequence).and_then(|at| records.get_mut(at)?.take());
+                    settled.extend(record.map(|(_, stored)| (stored, fate)));
+                }
+                Frame::Unknown => {}
+            }
+        }
+        // What stands where the header should be is none of the records.
+        let damaged = scan.damaged - usize::from(first == Some(HEADER) && header.is_none());
+        let is_foreign = header.is_none() && first.is_none();
+        Contents { header, waiting: records.into_iter().flatten().collect(), settled, damaged, is_foreign }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The journal as somebody beside its processes sees it: the `revenium` command.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -8,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::{Folder, Found};
-use super::frame::{self, Frame, HEADER, Header, Scan};
+use super::frame::{self, Contents, HEADER, Header, Stored};
 use super::segment::{Segment, Taken};
 use crate::common::os;
 use crate::delivery::record::{Fate, Row};
@@ -29,28 +28,25 @@ pub struct Look {
 /// Look into a segment, also one that is in use.
 pub fn look(found: Found) -> io::Result<Look> {
     let bytes = fs::read(&found.path)?;
-    let header = Header::read(&bytes);
-    if header.as_ref().is_some_and(|header| header.version > frame::VERSION) {
+    let contents = Contents::of(&bytes);
+    if contents.header.as_ref().is_some_and(|header| header.version > frame::VERSION) {
         return Err(io::Error::new(ErrorKind::Unsupported, "it was written by a later version of the library"));
     }
-    let mut scan = Scan::new(&bytes, if header.is_some() { HEADER } else { 0 });
-    let (mut rows, mut settled) = (BTreeMap::new(), Vec::new());
-    for (_, frame) in scan.by_ref() {
-        match frame {
-            Frame::Record(stored) => {
-                let (seq, created_ms) = (stored.sequence, stored.created_ms);
-                rows.insert(seq, Row { seq, created_ms, record: Arc::new(stored.to_outgoing()) });
-            }
-            Frame::Settled { sequence, fate } => settled.extend(rows.remove(&sequence).map(|row| (row, fate))),
-            Frame::Unknown => {}
-        }
-    }
-    let damaged = scan.damaged;
-    if header.is_none() && rows.is_empty() && settled.is_empty() {
+    if contents.is_foreign {
         return Err(io::Error::new(ErrorKind::InvalidData, "it is no file of this library"));
     }
-    let user = user_of(&found.path, header.as_ref());
-    Ok(Look { found, user, rows: rows.into_values().collect(), settled, damaged })
+    let row = |stored: Stored<'_>| Row {
+        seq: stored.sequence,
+        created_ms: stored.created_ms,
+        record: Arc::new(stored.to_outgoing()),
+    };
+    Ok(Look {
+        user: user_of(&found.path, contents.header.as_ref()),
+        rows: contents.waiting.into_iter().map(|(_, stored)| row(stored)).collect(),
+        settled: contents.settled.into_iter().map(|(stored, fate)| (row(stored), fate)).collect(),
+        damaged: contents.damaged,
+        found,
+    })
 }
 
 fn user_of(path: &Path, header: Option<&Header>) -> Option<u32> {

@@ -1,12 +1,11 @@
 //! What the journal needs done in the background.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::folder::Found;
-use super::frame::{Frame, HEADER, Header, Scan, VERSION};
+use super::frame::{Contents, VERSION};
 use super::segment::{Segment, Taken};
 use super::{CHUNK, Journal, Slot};
 use crate::common::log::{error, info, warn};
@@ -176,8 +175,8 @@ impl Maintenance {
             Ok(bytes) => bytes,
             Err(error) => return self.leave_alone(&found, &error.to_string()),
         };
-        let header = Header::read(&bytes);
-        if let Some(header) = &header {
+        let contents = Contents::of(&bytes);
+        if let Some(header) = &contents.header {
             if header.version > VERSION {
                 return self.leave_alone(&found, "it was written by a later version of the library");
             }
@@ -185,53 +184,33 @@ impl Maintenance {
                 return self.leave_alone(&found, "its records are another account's or another address's");
             }
         }
-        let mut scan = Scan::new(&bytes, if header.is_some() { HEADER } else { 0 });
-        let mut waiting: BTreeMap<u64, (u64, u64, std::ops::Range<usize>)> = BTreeMap::new();
-        let (mut order, mut first) = (Vec::new(), None);
-        for (range, frame) in scan.by_ref() {
-            first.get_or_insert(range.start);
-            match frame {
-                Frame::Record(stored) => {
-                    let (sequence, created_ms) = (stored.sequence, stored.created_ms);
-                    let bytes = stored.to_outgoing().stored_bytes();
-                    if waiting.insert(sequence, (created_ms, bytes, range)).is_none() {
-                        order.push(sequence);
-                    }
-                }
-                Frame::Settled { sequence, .. } => drop(waiting.remove(&sequence)),
-                Frame::Unknown => {}
-            }
-        }
-        if header.is_none() && first.is_none() && !bytes.is_empty() {
+        if contents.is_foreign && !bytes.is_empty() {
             return self.leave_alone(&found, "it is no file of this library");
         }
-        // What stands where the header should be is none of the records.
-        let damaged = scan.damaged - usize::from(first == Some(HEADER) && header.is_none());
-        if damaged > 0 {
-            self.damaged(damaged, &found);
+        if contents.damaged > 0 {
+            self.damaged(contents.damaged, &found);
         }
-        order.retain(|sequence| waiting.contains_key(sequence));
-        if order.is_empty() {
+        let records = contents.waiting.len();
+        if records == 0 {
             return segment.remove();
         }
-        let first = journal.queue.number_old(order.len());
+        let first = journal.queue.number_old(records);
         let mut size = Survey::default();
         let mut state = journal.state.lock();
         if state.closed {
             return;
         }
         let id = state.hold(segment, false, bytes.len() as u64);
-        for (seq, sequence) in (first..).zip(&order) {
-            let Some((created_ms, bytes, range)) = waiting.remove(sequence) else { continue };
-            size += Survey { records: 1, bytes, oldest_ms: Some(created_ms) };
+        for (seq, (range, stored)) in (first..).zip(contents.waiting) {
+            size += Survey { records: 1, bytes: stored.stored_bytes(), oldest_ms: Some(stored.created_ms) };
             let (offset, size) = (range.start as u32, range.len() as u32);
-            state.index.insert(seq, Slot { segment: id, sequence: *sequence, offset, size });
+            state.index.insert(seq, Slot { segment: id, sequence: stored.sequence, offset, size });
         }
         if let Some(held) = state.segments.get_mut(&id) {
-            held.pending = size.records;
+            held.pending = records;
         }
         drop(state);
-        journal.queue.add_backlog(first..=first + order.len() as u64 - 1, size);
+        journal.queue.add_backlog(first..=first + records as u64 - 1, size);
         self.load();
     }
 

@@ -23,7 +23,7 @@ pub(super) use self::maintenance::run;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::frame::HEADER;
-use self::segment::Segment;
+use self::segment::{Appended, Segment};
 use super::Destination;
 use super::queue::Queue;
 use super::record::{Fate, Row, Seq};
@@ -124,9 +124,15 @@ struct Slot {
 /// Records on their way into the journal: those of calls that end in the same turn share a write.
 #[derive(Default)]
 struct Batch {
-    bytes: Vec<u8>,
-    rows: Vec<(Seq, std::ops::Range<usize>)>,
+    frames: Frames,
     group: Arc<Group>,
+}
+
+/// Records as they are written, and where in the bytes each is.
+#[derive(Default)]
+struct Frames {
+    bytes: Vec<u8>,
+    rows: Vec<(Seq, Range<usize>)>,
 }
 
 /// The records of one write.
@@ -142,8 +148,7 @@ type SyncTicket = u64;
 struct Sync {
     written: AtomicU64,
     synced: AtomicU64,
-    running: AtomicBool,
-    done: Notify,
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Journal {
@@ -175,15 +180,12 @@ impl Journal {
         if state.closed || state.fault.is_some() {
             return None;
         }
-        let start = state.batch.bytes.len();
-        for Row { seq, created_ms, record } in rows {
-            let Some(range) = frame::push_record(&mut state.batch.bytes, *seq, *created_ms, record) else {
-                let added = state.batch.rows.iter().filter(|(_, range)| range.start < start).count();
-                state.batch.rows.truncate(added);
-                state.batch.bytes.truncate(start);
-                return None;
-            };
-            state.batch.rows.push((*seq, range));
+        let frames = &mut state.batch.frames;
+        let before = (frames.bytes.len(), frames.rows.len());
+        if !rows.iter().all(|row| frames.push(row)) {
+            frames.bytes.truncate(before.0);
+            frames.rows.truncate(before.1);
+            return None;
         }
         Some(Arc::clone(&state.batch.group))
     }
@@ -238,10 +240,8 @@ impl Journal {
             let Some(held) = state.segments.get_mut(&id) else { continue };
             match (held.pending, current) {
                 (0, true) => {
-                    // Nothing in it matters any more, so nothing needs to be noted either.
-                    if held.end > HEADER as u64 && held.segment.cut().is_ok() {
-                        held.end = HEADER as u64;
-                        held.settled.clear();
+                    if held.end > HEADER as u64 {
+                        held.cut();
                     }
                 }
                 (0, false) => {
@@ -266,22 +266,21 @@ impl Journal {
     /// Take over what the queue settled.
     fn absorb(&self, state: &mut State) {
         for (seq, fate) in self.queue.take_leaving() {
-            let Some(slot) = state.index.remove(&seq) else { continue };
-            let Some(held) = state.segments.get_mut(&slot.segment) else { continue };
-            held.pending -= 1;
-            frame::push_settled(&mut held.settled, slot.sequence, fate);
+            if let Some(slot) = state.index.remove(&seq) {
+                state.settle(slot, fate);
+            }
         }
     }
 
     /// Write the batch, and with it what was settled of the same segment.
     fn commit(&self, state: &mut State) {
-        let Batch { bytes, rows, group } = std::mem::take(&mut state.batch);
-        if rows.is_empty() {
+        let Batch { frames, group } = std::mem::take(&mut state.batch);
+        if frames.rows.is_empty() {
             let _ = group.saved.set(Some(0));
             return;
         }
         self.absorb(state);
-        let saved = match self.write(state, bytes, &rows) {
+        let saved = match self.write(state, frames) {
             Ok(()) => Some(self.sync.written.fetch_add(1, SeqCst) + 1),
             Err(error) => {
                 self.fail(state, &error);
@@ -291,21 +290,16 @@ impl Journal {
         let _ = group.saved.set(saved);
     }
 
-    fn write(&self, state: &mut State, mut bytes: Vec<u8>, rows: &[(Seq, std::ops::Range<usize>)]) -> io::Result<()> {
+    fn write(&self, state: &mut State, mut frames: Frames) -> io::Result<()> {
         if state.closed || state.fault.is_some() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let id = self.current(state)?;
         let Some(held) = state.segments.get_mut(&id) else { return Err(io::ErrorKind::NotFound.into()) };
-        bytes.extend_from_slice(&held.settled);
-        let appended = held.segment.append(held.end, &bytes)?;
+        frames.bytes.extend_from_slice(&held.settled);
+        let appended = held.append(&frames.bytes)?;
         held.settled.clear();
-        held.end = appended.offset + bytes.len() as u64;
-        for (seq, range) in rows {
-            let offset = appended.offset as usize + range.start;
-            let (offset, size) = (offset as u32, range.len() as u32);
-            state.place(*seq, Slot { segment: id, sequence: *seq, offset, size });
-        }
+        state.place(id, appended.offset, frames.rows);
         if !appended.linked {
             self.relocate(state, id)?;
         }
@@ -318,9 +312,8 @@ impl Journal {
         if let Some(id) = state.current
             && let Some(held) = state.segments.get_mut(&id)
         {
-            if held.pending == 0 && held.end > CUT_ABOVE.min(most / 2) && held.segment.cut().is_ok() {
-                held.end = HEADER as u64;
-                held.settled.clear();
+            if held.pending == 0 && held.end > CUT_ABOVE.min(most / 2) {
+                held.cut();
             }
             if held.end < most {
                 return Ok(id);
@@ -343,16 +336,11 @@ impl Journal {
     /// Somebody deleted a segment under us. What is in it can still be read, and is written to a new one.
     fn relocate(&self, state: &mut State, id: SegmentId) -> io::Result<()> {
         let Some(old) = state.segments.get(&id).map(|held| Arc::clone(&held.segment)) else { return Ok(()) };
-        let moving: Vec<(Seq, Slot)> =
-            state.index.iter().filter(|(_, slot)| slot.segment == id).map(|(seq, slot)| (*seq, *slot)).collect();
-        let mut bytes = Vec::new();
-        let mut moved = Vec::new();
-        let mut unreadable = Vec::new();
-        for (seq, slot) in moving {
-            match read_slot(&old, seq, slot) {
-                Some(row) => moved
-                    .extend(frame::push_record(&mut bytes, seq, row.created_ms, &row.record).map(|range| (seq, range))),
-                None => unreadable.push((seq, u64::from(slot.size))),
+        let (mut moved, mut unreadable) = (Frames::default(), Vec::new());
+        for (&seq, &slot) in state.index.iter().filter(|(_, slot)| slot.segment == id) {
+            let row = read_slot(&old, seq, slot);
+            if !row.is_some_and(|row| moved.push(&row)) {
+                unreadable.push((seq, u64::from(slot.size)));
             }
         }
         if state.current == Some(id) {
@@ -360,12 +348,8 @@ impl Journal {
         }
         let fresh = self.current(state)?;
         let Some(held) = state.segments.get_mut(&fresh) else { return Err(io::ErrorKind::NotFound.into()) };
-        let appended = held.segment.append(held.end, &bytes)?;
-        held.end = appended.offset + bytes.len() as u64;
-        for (seq, range) in moved {
-            let offset = (appended.offset as usize + range.start) as u32;
-            state.place(seq, Slot { segment: fresh, sequence: seq, offset, size: range.len() as u32 });
-        }
+        let appended = held.append(&moved.bytes)?;
+        state.place(fresh, appended.offset, moved.rows);
         for (seq, _) in &unreadable {
             state.index.remove(seq);
         }
@@ -407,9 +391,7 @@ impl Journal {
         let Some(held) = state.segments.get_mut(&id) else { return Ok(()) };
         let mut bytes = Vec::new();
         frame::push_padding(&mut bytes, PROBE_BYTES);
-        let appended = held.segment.append(held.end, &bytes)?;
-        held.end = appended.offset + bytes.len() as u64;
-        Ok(())
+        held.append(&bytes).map(drop)
     }
 
     /// The oldest records of `range` that are in the journal, at least one if there is one, else at most `records` and
@@ -458,26 +440,13 @@ impl Journal {
         (rows, rest)
     }
 
-    fn synced_until(&self) -> u64 {
-        self.sync.synced.load(SeqCst)
-    }
-
-    /// Wait until everything written before `ticket` is on the disk. One helper syncs for all that wait.
+    /// Wait until everything written before `ticket` is on the disk. Whose turn it is syncs for all that wait.
     async fn synced(self: &Arc<Self>, ticket: SyncTicket) {
-        loop {
-            let done = self.sync.done.notified();
-            if self.synced_until() >= ticket {
-                return;
-            }
-            if self.sync.running.swap(true, SeqCst) {
-                done.await;
-                continue;
-            }
+        let _turn = self.sync.turn.lock().await;
+        if self.sync.synced.load(SeqCst) < ticket {
             let journal = Arc::clone(self);
             // Whether or not it can be synced, nobody waits for ever.
             let _ = tokio::task::spawn_blocking(move || journal.sync_now()).await;
-            self.sync.running.store(false, SeqCst);
-            self.sync.done.notify_waiters();
         }
     }
 
@@ -519,20 +488,16 @@ impl Journal {
     fn save_unsaved(&self, state: &mut State) -> Option<bool> {
         self.commit(state);
         let rows = self.queue.unsaved(CHUNK);
-        let mut batch = Batch::default();
-        for Row { seq, created_ms, record } in &rows {
-            let range = frame::push_record(&mut batch.bytes, *seq, *created_ms, record);
-            batch.rows.extend(range.map(|range| (*seq, range)));
-        }
-        if batch.rows.is_empty() {
+        let mut frames = Frames::default();
+        // Of those that no frame can hold there is nothing to save.
+        let more = rows.iter().filter(|row| frames.push(row)).count() == CHUNK;
+        if frames.rows.is_empty() {
             return state.fault.is_none().then_some(false);
         }
-        if let Err(error) = self.write(state, batch.bytes, &batch.rows) {
+        if let Err(error) = self.write(state, frames) {
             self.fail(state, &error);
             return None;
         }
-        // Of those that no frame can hold there is nothing to save.
-        let more = batch.rows.len() == CHUNK;
         self.queue.saved(&rows);
         Some(more)
     }
@@ -550,29 +515,63 @@ impl State {
         id
     }
 
-    /// A record lies there now, and nowhere else.
-    fn place(&mut self, seq: Seq, slot: Slot) {
-        if let Some(held) = self.segments.get_mut(&slot.segment) {
-            held.pending += 1;
+    /// The records that were written at `offset` lie there now, and nowhere else.
+    fn place(&mut self, segment: SegmentId, offset: u64, rows: Vec<(Seq, Range<usize>)>) {
+        if let Some(held) = self.segments.get_mut(&segment) {
+            held.pending += rows.len();
         }
-        if let Some(before) = self.index.insert(seq, slot)
-            && let Some(held) = self.segments.get_mut(&before.segment)
-        {
+        for (seq, range) in rows {
+            let (offset, size) = ((offset as usize + range.start) as u32, range.len() as u32);
+            if let Some(before) = self.index.insert(seq, Slot { segment, sequence: seq, offset, size }) {
+                self.settle(before, Fate::Delivered);
+            }
+        }
+    }
+
+    /// The record at `slot`, which is in the index no longer, needs nobody's attention.
+    fn settle(&mut self, slot: Slot, fate: Fate) {
+        if let Some(held) = self.segments.get_mut(&slot.segment) {
             held.pending -= 1;
-            frame::push_settled(&mut held.settled, before.sequence, Fate::Delivered);
+            frame::push_settled(&mut held.settled, slot.sequence, fate);
         }
     }
 }
 
+impl Frames {
+    /// False: no frame can hold it.
+    fn push(&mut self, row: &Row) -> bool {
+        let range = frame::push_record(&mut self.bytes, row.seq, row.created_ms, &row.record);
+        let fits = range.is_some();
+        self.rows.extend(range.map(|range| (row.seq, range)));
+        fits
+    }
+}
+
 impl Held {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<Appended> {
+        let appended = self.segment.append(self.end, bytes)?;
+        self.end = appended.offset + bytes.len() as u64;
+        Ok(appended)
+    }
+
     /// Write what was settled.
     fn note(&mut self) -> io::Result<()> {
         if !self.settled.is_empty() {
-            let appended = self.segment.append(self.end, &self.settled)?;
-            self.end = appended.offset + self.settled.len() as u64;
-            self.settled.clear();
+            let settled = std::mem::take(&mut self.settled);
+            if let Err(error) = self.append(&settled) {
+                self.settled = settled;
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Nothing in it matters any more, so nothing needs to be noted either.
+    fn cut(&mut self) {
+        if self.segment.cut().is_ok() {
+            self.end = HEADER as u64;
+            self.settled.clear();
+        }
     }
 }
 
