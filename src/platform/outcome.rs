@@ -149,8 +149,9 @@ async fn stored(platform: &Platform, http: &reqwest::Client, asked: &Asked, team
     let get = params::operation("jobs.get").ok()?;
     let read = Asked { operation: get, team: None, timeout: None, path: asked.path.clone(), query: vec![], body: None };
     let request = Request { url: platform.url(&read, team), body: None, key: key.clone() };
-    let reply = platform.send(http, get, &request, &mut 0).await.ok()?;
-    serde_json::from_slice(&reply.body).ok()
+    let heard =
+        platform.attempt(http, get.method, &request).await.ok().filter(|heard| (200..300).contains(&heard.status))?;
+    serde_json::from_slice(&heard.body).ok()
 }
 
 /// Whether `stored` holds exactly what this call reports, and nobody amended it.

@@ -7,7 +7,7 @@ use crate::common::{http, retry};
 use crate::settings::Secret;
 use parking_lot::Mutex;
 use reqwest::Url;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use std::time::{Duration, SystemTime};
 
 /// The first wait, doubled each time, and the longest: those of Revenium's own SDK.
@@ -61,7 +61,8 @@ impl Health {
 /// One attempt's answer, whatever its status.
 pub(super) struct Heard {
     pub status: u16,
-    pub headers: HeaderMap,
+    /// Seconds that it asks to wait before the next attempt.
+    pub asked: Option<f64>,
     pub body: Vec<u8>,
 }
 
@@ -92,8 +93,8 @@ impl Platform {
                 Ok(heard) => {
                     let again = operation.retried.contains(&heard.status);
                     maybe_done |= matches!(heard.status, 502..=504);
-                    let asked = retry::asked(&heard.headers, SystemTime::now());
-                    (refused(operation, heard, asked, maybe_done), again, asked)
+                    let asked = heard.asked;
+                    (refused(operation, heard, maybe_done), again, asked)
                 }
                 Err(Unheard { error, unsent }) => {
                     maybe_done |= !unsent;
@@ -127,7 +128,6 @@ impl Platform {
         };
         let mut builder = client
             .request(method, request.url.clone())
-            .timeout(Duration::from_millis(self.settings.platform_timeout_ms))
             .header("x-api-key", request.key.expose())
             .header(ACCEPT, "application/json");
         if let Some(body) = &request.body {
@@ -137,20 +137,30 @@ impl Platform {
             error: http::unanswered(&fault, "Revenium"),
             unsent: fault.is_connect() || fault.is_builder(),
         };
-        let mut response = builder.send().await.map_err(unheard)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(Heard { status, headers, body }),
-                Err(fault) => return Err(Unheard { error: http::broken_off(&fault), unsent: false }),
+        let heard = async {
+            let mut response = builder.send().await.map_err(unheard)?;
+            let status = response.status().as_u16();
+            let asked = retry::asked(response.headers(), SystemTime::now());
+            let mut body = Vec::new();
+            loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) => return Ok(Heard { status, asked, body }),
+                    Err(fault) => return Err(Unheard { error: http::broken_off(&fault), unsent: false }),
+                }
+                if body.len() > self.settings.max_response_bytes {
+                    let error = Error::new(Code::Stream, "The answer is larger than max_response_bytes.");
+                    return Err(Unheard { error, unsent: false });
+                }
             }
-            if body.len() > self.settings.max_response_bytes {
-                let error = Error::new(Code::Stream, "The answer is larger than max_response_bytes.");
-                return Err(Unheard { error, unsent: false });
-            }
-        }
+        };
+        // Not reqwest's own limit, which counts as one for connecting.
+        let limit = Duration::from_millis(self.settings.platform_timeout_ms);
+        let late = |_| {
+            let text = format!("Revenium did not answer within {limit:?}.");
+            Err(Unheard { error: Error::new(Code::Timeout, text), unsent: false })
+        };
+        tokio::time::timeout(limit, heard).await.unwrap_or_else(late)
     }
 }
 
@@ -182,8 +192,8 @@ fn content(operation: &Operation, heard: Heard, maybe_done: bool) -> std::result
 }
 
 /// An answer that is no success. The platform's own words stand in the JSON of the error alone.
-fn refused(operation: &Operation, heard: Heard, asked: Option<f64>, maybe_done: bool) -> Failure {
-    let Heard { status, body, .. } = heard;
+fn refused(operation: &Operation, heard: Heard, maybe_done: bool) -> Failure {
+    let Heard { status, asked, body } = heard;
     let code = if status < 400 { Code::Api } else { Code::of_status(status) };
     let hint = match status {
         300..=399 => ", a redirect, which is not followed",

@@ -2,8 +2,8 @@
 //! "valid", and asks nobody: an instance role, which only the network knows, is not seen.
 
 use crate::common::os::PerProcess;
+use crate::common::sync::Mutex;
 use crate::settings::Environment;
-use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Spans that wait for their batch: bounded, counted, and never waited for by a call.
 
 use super::otlp::Span;
-use parking_lot::{Condvar, Mutex};
+use crate::common::sync::{Condvar, Mutex};
 use prost::Message;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -231,7 +231,9 @@ impl Queue {
     pub fn flush_wait(&self, flush: &Flush, deadline: Instant) {
         let mut inner = self.inner.lock();
         while inner.gone < flush.upto && inner.failures == flush.failures && !inner.closed {
-            if self.settled.wait_until(&mut inner, deadline).timed_out() {
+            let late;
+            (inner, late) = self.settled.wait_until(inner, deadline);
+            if late {
                 return;
             }
         }
@@ -244,7 +246,7 @@ impl Queue {
         let lost = inner.spans.len() + std::mem::take(&mut inner.under_way);
         inner.spans = VecDeque::new();
         inner.counts.dropped.shutdown += lost as u64;
-        inner.bytes = 0;
+        (inner.bytes, inner.under_way_bytes) = (0, 0);
         self.settled.notify_all();
         lost
     }

@@ -8,7 +8,7 @@ use crate::platform::send::{Heard, Request, Unheard};
 use crate::settings::environment;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Of one refresh: those of Revenium's own SDK.
 const ATTEMPTS: u32 = 5;
@@ -95,21 +95,21 @@ async fn fetch(budgets: &Budgets, http: &reqwest::Client) -> Result<(Vec<u8>, Ru
                 let rules = Rules::parse(&body).ok_or_else(|| Trouble::new("what came is no set of rules"))?;
                 return Ok((body, rules));
             }
-            Ok(Heard { status, headers, .. }) => {
+            Ok(Heard { status, asked, .. }) => {
                 let text = format!("Revenium answered with status {status}");
                 if !matches!(status, 408 | 429 | 500..) {
                     return Err(Trouble::new(text));
                 }
-                let asked = retry::asked(&headers, SystemTime::now()).filter(|seconds| *seconds > 0.0);
+                let asked = asked.filter(|seconds| *seconds > 0.0);
                 let asked = asked.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_REST));
-                (text, asked)
+                (text, asked.map(|asked| asked.min(LONGEST_REST)))
             }
             Err(Unheard { error, .. }) => (error.message, None),
         };
         let wait = asked.unwrap_or_else(|| retry::backoff(retry::FIRST, retries));
         retries += 1;
         if retries >= ATTEMPTS || begun.elapsed() + wait > LONGEST_REFRESH {
-            return Err(Trouble { text, rest: asked.unwrap_or_default().min(LONGEST_REST) });
+            return Err(Trouble { text, rest: asked.unwrap_or_default() });
         }
         tokio::time::sleep(wait).await;
     }
