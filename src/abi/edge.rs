@@ -5,7 +5,7 @@ use crate::client::process::core;
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::outcome::Outcome;
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,6 +92,20 @@ pub unsafe fn zero<T: Default>(out: *mut T) -> Result<()> {
     Ok(())
 }
 
+/// The bytes at `at`; none for NULL with length 0.
+///
+/// # Safety
+/// `at` is NULL, or points to `len` bytes.
+pub unsafe fn bytes<'a>(at: *const c_void, len: usize) -> Result<&'a [u8]> {
+    match (at.is_null(), isize::try_from(len)) {
+        (true, Ok(0)) => Ok(&[]),
+        (true, _) => Err(Error::new(Code::Argument, "The bytes are NULL but their length is not 0.")),
+        (_, Err(_)) => Err(Error::new(Code::Argument, "A length is larger than memory.")),
+        // SAFETY: not NULL, so `len` bytes are readable there.
+        (false, Ok(_)) => Ok(unsafe { std::slice::from_raw_parts(at.cast(), len) }),
+    }
+}
+
 /// The text at `text`; `None` for NULL with length 0.
 ///
 /// # Safety
@@ -106,13 +120,10 @@ pub unsafe fn text<'a>(text: *const c_char, len: usize) -> Result<Option<&'a str
     let len = match len {
         // SAFETY: REVENIUM_NTS promises a NUL.
         usize::MAX => unsafe { libc::strlen(text) },
-        len if isize::try_from(len).is_err() => {
-            return Err(Error::new(Code::Argument, "A length is larger than memory."));
-        }
         len => len,
     };
     // SAFETY: `len` bytes are readable there.
-    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
+    let bytes = unsafe { bytes(text.cast(), len)? };
     std::str::from_utf8(bytes)
         .map(Some)
         .map_err(|fault| Error::new(Code::Utf8, format!("The text is not UTF-8 at byte {}.", fault.valid_up_to())))

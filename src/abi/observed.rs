@@ -7,7 +7,7 @@ use crate::call::observed::tap::Tap;
 use crate::call::observed::tool;
 use crate::client::handles::Object;
 use crate::client::process::core;
-use crate::common::error::{Code, Error};
+use crate::common::error::Code;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
@@ -88,15 +88,10 @@ pub unsafe extern "C" fn revenium_tap_new(
 pub unsafe extern "C" fn revenium_tap_write(tap: revenium_tap, bytes: *const c_void, len: usize) -> i32 {
     edge::code(|| {
         let tap = core().registry.tap(tap)?;
-        if bytes.is_null() && len > 0 {
-            return Err(Error::new(Code::Argument, "The bytes are NULL but their length is not 0."));
-        }
-        if isize::try_from(len).is_err() {
-            return Err(Error::new(Code::Argument, "A length is larger than memory."));
-        }
-        if len > 0 {
-            // SAFETY: not NULL, and the header asks for so many readable bytes.
-            tap.write(unsafe { std::slice::from_raw_parts(bytes.cast(), len) });
+        // SAFETY: the header asks for so many readable bytes.
+        let bytes = unsafe { edge::bytes(bytes, len)? };
+        if !bytes.is_empty() {
+            tap.write(bytes);
         }
         Ok(Code::Ok)
     })

@@ -141,13 +141,8 @@ pub unsafe extern "C" fn revenium_webhook_verify(
             return Err(argument("The secret is empty."));
         }
         let tolerance = u64::try_from(tolerance_s).map_err(|_| argument("The tolerance is negative."))?;
-        let body = match (body.is_null(), isize::try_from(body_len)) {
-            (true, Ok(0)) => &[],
-            (true, _) => return Err(argument("The body is NULL but its length is not 0.")),
-            (_, Err(_)) => return Err(argument("A length is larger than memory.")),
-            // SAFETY: `body_len` bytes are readable there.
-            (false, Ok(_)) => unsafe { std::slice::from_raw_parts(body.cast::<u8>(), body_len) },
-        };
+        // SAFETY: `body_len` bytes are readable there.
+        let body = unsafe { edge::bytes(body, body_len)? };
         // SAFETY: NULL, or NUL-terminated. What is no text is no signature.
         let header = |at| unsafe { edge::text(at, usize::MAX) }.ok().flatten().unwrap_or_default();
         let (timestamp, signature) = (header(timestamp), header(signature));

@@ -346,7 +346,7 @@ fn settle(
     });
     let ended = ended.map(|(json, mut summary)| {
         if let Some(summary) = &mut summary
-            && (summary.stop_reason.as_deref() == Some("refusal") || engine.ratios.wants(model_of(job, summary)))
+            && engine.ratios.wants(model_of(job, summary))
         {
             summary.written = Written::of(&json);
         }
@@ -366,7 +366,10 @@ fn settle(
     };
     // Of a stream that was cancelled, what had come.
     let partial = || message.as_ref().and_then(|message| message.to_json().ok());
-    let prompts = job.metering.capture.prompts.then(|| {
+    let error = ended.as_ref().err();
+    // A failed call's record has none.
+    let wanted = error.is_none_or(|error| error.code == Code::Cancelled);
+    let prompts = (job.metering.capture.prompts && wanted).then(|| {
         let json = match &ended {
             Ok((json, _)) => Some(Cow::Borrowed(json.as_slice())),
             Err(_) => partial().map(Cow::Owned),
@@ -374,7 +377,6 @@ fn settle(
         let request = &job.request;
         Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
     });
-    let error = ended.as_ref().err();
     let seen = Seen { duration, summary, error, estimated_output, prompts: prompts.as_ref() };
     let (transaction_id, pushing) = record(engine, job, &progress, &seen);
     let facts = Facts {
@@ -443,11 +445,7 @@ fn record(
         summary: seen.summary,
         estimated_output: seen.estimated_output,
         mark_unbilled_refusals: engine.settings.mark_unbilled_refusals,
-        end: match error {
-            None => End::Complete,
-            Some(error) if error.code == Code::Cancelled => End::Cancelled,
-            Some(error) => End::Failed(error),
-        },
+        end: End::of(error),
         bedrock_model: bedrock.map(|prepared| prepared.model()),
         region: bedrock.and_then(|prepared| prepared.region()),
         batch: None,

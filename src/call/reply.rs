@@ -6,7 +6,7 @@ use crate::client::Engine;
 use crate::common::error::{Code, Error, HttpError, Result};
 use crate::common::json::mend;
 use crate::completion::Bell;
-use crate::messages::{Batch, Framing, Reader, Summary};
+use crate::messages::{Batch, Framing, Reader, Summary, Written};
 use crate::provider::{Body, Provider, Reply};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
@@ -72,7 +72,7 @@ pub(super) async fn begin(engine: &Engine, reply: &mut Reply, bell: &mut Option<
     Ok((start.freeze(), Form::Events))
 }
 
-fn too_large() -> Error {
+pub(super) fn too_large() -> Error {
     Error::new(Code::Stream, "The reply is larger than max_response_bytes.")
 }
 
@@ -108,6 +108,15 @@ pub(super) async fn whole(engine: &Engine, mut reply: Reply, start: &[u8]) -> Re
 /// The facts of a whole reply. One that came as events is put together, one that was damaged on its way is mended, in
 /// `body`.
 pub(super) fn read(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
+    let mut summary = assembled(body, max)?;
+    // Whether a refusal is billed depends on what it wrote.
+    if summary.stop_reason.as_deref() == Some("refusal") {
+        summary.written = Written::of(body);
+    }
+    Ok(summary)
+}
+
+fn assembled(body: &mut Vec<u8>, max: usize) -> Result<Summary> {
     let fault = match Summary::of(body) {
         Err(error) if error.code == Code::Stream => error,
         read => return read,

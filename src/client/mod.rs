@@ -299,7 +299,8 @@ impl Engine {
         Ok(Metering {
             metadata,
             capture: Capture {
-                prompts: choices.capture_prompts.unwrap_or(settings.capture_prompts),
+                // Without a record nobody reads them.
+                prompts: account.is_some() && choices.capture_prompts.unwrap_or(settings.capture_prompts),
                 error_messages: choices.capture_error_messages.unwrap_or(settings.capture_error_messages),
                 limit: choices.max_prompt_size.unwrap_or(settings.max_prompt_size),
             },
@@ -535,10 +536,6 @@ impl Engine {
         counts.reduce(accounts::together).unwrap_or_default()
     }
 
-    pub fn records_pending(&self) -> usize {
-        self.deliveries().map(|delivery| delivery.pending()).sum()
-    }
-
     pub fn spool_state(&self) -> Option<delivery::SpoolState> {
         self.delivery.get().and_then(|delivery| delivery.spool_state())
     }
@@ -550,8 +547,7 @@ impl Engine {
             let _ = self.delivery();
         }
         let spans = self.telemetry.as_ref().map(|telemetry| (telemetry, telemetry.flush_begin()));
-        // Each has until the same time; those behind the first wait meanwhile, too.
-        // Each, also behind one that took its time.
+        // Each has until the same time, also behind one that took its time.
         let flushed = self.deliveries().filter(|delivery| !delivery.flush(deadline)).count() == 0;
         if let Some((telemetry, flush)) = spans {
             telemetry.flush_wait(&flush, deadline);

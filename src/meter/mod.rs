@@ -21,7 +21,7 @@ mod subscriber;
 mod tool;
 pub mod trace;
 
-use crate::common::error::Error;
+use crate::common::error::{Code, Error};
 use crate::messages::Summary;
 use crate::settings::Provider;
 use std::time::{Duration, SystemTime};
@@ -79,6 +79,16 @@ pub enum End<'a> {
     Complete,
     Cancelled,
     Failed(&'a Error),
+}
+
+impl<'a> End<'a> {
+    pub fn of(error: Option<&'a Error>) -> End<'a> {
+        match error {
+            None => End::Complete,
+            Some(error) if error.code == Code::Cancelled => End::Cancelled,
+            Some(error) => End::Failed(error),
+        }
+    }
 }
 
 /// Everything a record says about one call.

@@ -72,7 +72,8 @@ impl Observed {
         if retryable && self.choices.meter_retryable == Some(false) {
             return None;
         }
-        let prompts = self.body.as_ref();
+        let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
+        let prompts = self.body.as_ref().filter(|_| wanted);
         let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
@@ -86,11 +87,7 @@ impl Observed {
             streamed: seen.streamed,
             times: seen.times,
             summary: seen.summary,
-            end: match seen.error {
-                None => End::Complete,
-                Some(error) if error.code == Code::Cancelled => End::Cancelled,
-                Some(error) => End::Failed(error),
-            },
+            end: End::of(seen.error),
             bedrock_model: self.model.as_deref(),
             region: self.region.as_deref(),
             batch: seen.batch,

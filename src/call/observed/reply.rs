@@ -1,7 +1,7 @@
 //! The reply of a call that somebody else made, in whatever form it passes by.
 
-use crate::call::reply::read;
-use crate::common::error::{Code, Error};
+use crate::call::reply::{read, too_large};
+use crate::common::error::Error;
 use crate::messages::{Batch, Framing, Reader, Summary};
 use crate::meter::Service;
 use crate::provider::bedrock::Frames;
@@ -53,7 +53,7 @@ impl Reply {
             Form::Unknown => Ok(()),
             Form::Json(body) if body.len() + bytes.len() > max => {
                 *body = Vec::new();
-                Err(Error::new(Code::Stream, "The reply is larger than max_response_bytes."))
+                Err(too_large())
             }
             Form::Json(body) => {
                 body.extend_from_slice(bytes);
