@@ -79,7 +79,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		attempt = t.maxRetries // of another client, which may not try again
 	}
-	metadata := scopeOf(ctx).traced(ctx)
+	metadata := scopeAt(ctx)
 	if err == nil && attempt > 0 {
 		// Under what the program says itself.
 		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": attempt})})

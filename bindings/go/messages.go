@@ -83,7 +83,7 @@ func begin(ctx context.Context, params any, stream bool, options ...[]Option) (*
 	if err != nil {
 		return nil, err
 	}
-	return d.begin(ctx, request, scopeOf(ctx).traced(ctx).at(chosen(options...)), stream)
+	return d.begin(ctx, request, scopeAt(ctx).at(chosen(options...)), stream)
 }
 
 func messageOf(r *result) (*Message, error) {

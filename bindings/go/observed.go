@@ -70,7 +70,7 @@ func RecordBatchResult(ctx context.Context, batchID string, line []byte) (Record
 }
 
 func record(ctx context.Context, text []byte) (done Recorded, err error) {
-	err = within(scopeOf(ctx), func(scope handle) error {
+	err = within(scopeAt(ctx), func(scope handle) error {
 		info, err := nativeRecord(text, scope)
 		if err == nil {
 			_ = json.Unmarshal(info, &done)
@@ -132,7 +132,7 @@ func NewTap(ctx context.Context, request CallRecord) (*Tap, error) {
 	if err != nil {
 		return nil, &Error{Code: ErrJSON, Message: "The request does not marshal: " + err.Error() + "."}
 	}
-	return newTap(text, scopeOf(ctx))
+	return newTap(text, scopeAt(ctx))
 }
 
 func newTap(text []byte, s *scope) (*Tap, error) {

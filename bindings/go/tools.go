@@ -19,7 +19,7 @@ func ToolEvent(ctx context.Context, event any) (done Recorded, err error) {
 	if err != nil {
 		return Recorded{}, &Error{Code: ErrJSON, Message: "The event does not marshal: " + err.Error() + "."}
 	}
-	err = within(scopeOf(ctx), func(scope handle) error {
+	err = within(scopeAt(ctx), func(scope handle) error {
 		info, err := nativeToolEvent(text, scope)
 		if err == nil {
 			_ = json.Unmarshal(info, &done)

@@ -26,8 +26,9 @@ func SetTraceContext(of func(ctx context.Context) (traceparent, tracestate strin
 	traceContext.Store(&of)
 }
 
-// traced is s for a call that is made in ctx's span, if it has one.
-func (s *scope) traced(ctx context.Context) *scope {
+// scopeAt is the scope of what is metered in ctx: its metadata, and its span if it has one.
+func scopeAt(ctx context.Context) *scope {
+	s := scopeOf(ctx)
 	of := traceContext.Load()
 	if of == nil {
 		return s

@@ -2,6 +2,7 @@ package revenium
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -82,5 +83,21 @@ func TestHTTPClientHandsTraceContextOn(t *testing.T) {
 		if id := onlyRecord(t)["traceId"]; id != traceID {
 			t.Errorf("the record is of trace %v", id)
 		}
+	}
+}
+
+func TestWhatIsRecordedBelongsToTheContextsTrace(t *testing.T) {
+	SetTraceContext(func(context.Context) (string, string) { return ambient, "" })
+	defer SetTraceContext(nil)
+	fresh(t)
+	record := CallRecord{
+		Request:  ask("hi"),
+		Response: json.RawMessage(`{"type":"message","id":"msg_1","role":"assistant","model":"m","content":[],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}`),
+	}
+	if _, err := Record(context.Background(), record); err != nil {
+		t.Fatal(err)
+	}
+	if id := onlyRecord(t)["traceId"]; id != traceID {
+		t.Errorf("the record is of trace %v", id)
 	}
 }

@@ -107,7 +107,7 @@ func (t *transport) tap(request *http.Request, w *watched, body []byte, begun ti
 	attempt, err := strconv.Atoi(request.Header.Get("X-Stainless-Retry-Count"))
 	known := err == nil
 	last := !known || attempt >= t.maxRetries
-	metadata := scopeOf(request.Context())
+	metadata := scopeAt(request.Context())
 	if known && attempt > 0 {
 		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": attempt})})
 	}
@@ -183,7 +183,10 @@ const longestLine = 64 << 20
 
 // batchOf is the id of the batch whose results a request asks for, "" for other requests.
 func batchOf(request *http.Request) string {
-	if part := resultsPath.FindStringSubmatch(request.URL.Path); part != nil && request.Method == http.MethodGet {
+	if request.Method != http.MethodGet {
+		return ""
+	}
+	if part := resultsPath.FindStringSubmatch(request.URL.Path); part != nil {
 		return part[1]
 	}
 	return ""

@@ -11,9 +11,12 @@ const REMEMBERED = 1000;
 
 /** Digest of a request → `{ attempt, at }` of the attempts that failed and after which none came, oldest first. */
 const failures = new Map();
+let lastFailure = -Infinity;
 
 /** Which attempt of it this request is, from 0. */
 function attemptOf(url, text) {
+  // Nothing is looked at where nothing failed of late.
+  if (performance.now() - lastFailure >= WINDOW_MS) failures.clear();
   if (failures.size === 0) return 0;
   const key = digest(url, text);
   const waiting = failures.get(key);
@@ -26,6 +29,7 @@ function attemptOf(url, text) {
 /** This attempt failed: another may come. */
 function failed(url, text, attempt) {
   const at = performance.now();
+  lastFailure = at;
   const key = digest(url, text);
   const waiting = failures.get(key) ?? [];
   waiting.push({ attempt, at });

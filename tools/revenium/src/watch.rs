@@ -109,11 +109,8 @@ pub fn watch(asked: Watch) -> Result<(), String> {
 }
 
 /// A record as it was found.
-struct Seen {
-    key: String,
-    created_ms: u64,
-    body: Vec<u8>,
-    tool: bool,
+struct Seen<'a> {
+    row: &'a Row,
     state: State,
 }
 
@@ -124,7 +121,7 @@ struct State {
 }
 
 /// Every record that there is a trace of, oldest first.
-fn seen(segments: &[Look]) -> Vec<Seen> {
+fn seen(segments: &[Look]) -> Vec<Seen<'_>> {
     let mut seen = Vec::new();
     for look in segments {
         let why = match look.user {
@@ -132,22 +129,16 @@ fn seen(segments: &[Look]) -> Vec<Seen> {
             None => "left behind; the next process with this spool sends it, or revenium spool send".into(),
         };
         let waiting = State { name: "waiting", why };
-        seen.extend(look.rows.iter().map(|row| Seen::of(row, &waiting)));
-        seen.extend(look.settled.iter().map(|(row, fate)| Seen::of(row, &State::of(*fate))));
+        seen.extend(look.rows.iter().map(|row| Seen { row, state: waiting.clone() }));
+        seen.extend(look.settled.iter().map(|(row, fate)| Seen { row, state: State::of(*fate) }));
     }
-    seen.sort_by_key(|seen| seen.created_ms);
+    seen.sort_by_key(|seen| seen.row.created_ms);
     seen
 }
 
-impl Seen {
-    fn of(row: &Row, state: &State) -> Seen {
-        Seen {
-            key: row.record.idempotency_key.clone(),
-            created_ms: row.created_ms,
-            body: row.record.body.to_vec(),
-            tool: row.record.endpoint == Endpoint::TOOL_EVENTS,
-            state: state.clone(),
-        }
+impl Seen<'_> {
+    fn key(&self) -> &str {
+        &self.row.record.idempotency_key
     }
 }
 
@@ -186,7 +177,7 @@ impl Known {
         Ok(looks.unreadable)
     }
 
-    fn tell(&mut self, seen: Vec<Seen>, feed: &Feed) {
+    fn tell(&mut self, seen: Vec<Seen<'_>>, feed: &Feed) {
         if self.told > LIMIT {
             self.records.retain(|_, told| told.state.waiting());
             self.told = self.records.len();
@@ -195,7 +186,7 @@ impl Known {
             left.sort_by_key(|told| told.item["n"].as_u64());
             left.iter().for_each(|told| feed.push(&json!(told.item)));
         }
-        let here: HashSet<&str> = seen.iter().map(|seen| seen.key.as_str()).collect();
+        let here: HashSet<&str> = seen.iter().map(Seen::key).collect();
         let gone = State { name: "gone", why: "delivered, or refused for good".into() };
         for (_, told) in
             self.records.iter_mut().filter(|(key, told)| told.state.waiting() && !here.contains(key.as_str()))
@@ -203,14 +194,14 @@ impl Known {
             self.told += usize::from(told.becomes(&gone, feed));
         }
         for seen in seen {
-            if let Some(told) = self.records.get_mut(&seen.key) {
+            if let Some(told) = self.records.get_mut(seen.key()) {
                 self.told += usize::from(told.becomes(&seen.state, feed));
                 continue;
             }
             self.number += 1;
             let mut told = Told { item: item(self.number, &seen), state: State { name: "", why: String::new() } };
             self.told += usize::from(told.becomes(&seen.state, feed));
-            self.records.insert(seen.key, told);
+            self.records.insert(seen.key().to_owned(), told);
         }
     }
 }
@@ -229,17 +220,18 @@ impl Told {
     }
 }
 
-fn item(number: u64, seen: &Seen) -> Map<String, Json> {
-    let body: Map<String, Json> = serde_json::from_slice(&seen.body).unwrap_or_default();
-    let kind = if seen.tool { "tool" } else { "completion" };
+fn item(number: u64, seen: &Seen<'_>) -> Map<String, Json> {
+    let record = &seen.row.record;
+    let body: Map<String, Json> = serde_json::from_slice(&record.body).unwrap_or_default();
+    let kind = if record.endpoint == Endpoint::TOOL_EVENTS { "tool" } else { "completion" };
     let mut item = Map::new();
     if let Some(cost) = estimate(&body) {
         item.insert("cost".into(), cost.into());
     }
     item.insert("kind".into(), kind.into());
     item.insert("n".into(), number.into());
-    item.insert("at".into(), seen.created_ms.into());
-    item.insert("key".into(), seen.key.as_str().into());
+    item.insert("at".into(), seen.row.created_ms.into());
+    item.insert("key".into(), seen.key().into());
     item.insert("body".into(), redacted(Json::Object(body)));
     item
 }
