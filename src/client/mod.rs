@@ -22,16 +22,15 @@ use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
 use crate::delivery::journal::{self, Folder, fingerprint};
 use crate::delivery::{self, Delivery, Destination, Endpoint, Left, Outgoing, Pushing};
-use crate::messages::request::{Choices, Request, Streaming};
+use crate::messages::request::{Request, Streaming};
 use crate::meter::capture::Capture;
-use crate::meter::idempotency::CallKey;
 use crate::meter::scope::Scope;
 use crate::meter::{Metadata, Ratios, RecentIds, Record, Service};
 use crate::platform::budget::{Budgets, Caller};
 use crate::platform::{self, Platform};
 use crate::provider::bedrock::{self, Bedrock};
 use crate::provider::{Prepared, Provider, anthropic, choice};
-use crate::settings::{Settings, SpoolSync, environment};
+use crate::settings::{CallKey, Choices, Settings, SpoolSync, environment};
 use crate::telemetry::{self, Telemetry};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -233,7 +232,7 @@ impl Engine {
         let provider = choice::choose(&self.settings, Some(&request.choices), &environment).provider;
         let mut metadata = self.base_metadata.overlay(&scope.metadata);
         if let Some(over) = &request.metadata {
-            metadata = metadata.overlay(over);
+            metadata = metadata.overlay(&Metadata::from_json(over));
         }
         self.budgets.check(&Caller::new(&request.facts.model, Service::from(provider).label(), &metadata.attribution()))
     }
@@ -289,7 +288,7 @@ impl Engine {
             _ => self.base_metadata.overlay(&scope.metadata),
         };
         if let Some(over) = &request.metadata {
-            metadata = metadata.overlay(over);
+            metadata = metadata.overlay(&Metadata::from_json(over));
         }
         let settings = &self.settings;
         if let Some(trace) = choices.trace.as_ref().filter(|_| account.is_some() && settings.trace_id_from_context) {

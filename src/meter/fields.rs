@@ -3,8 +3,8 @@
 //! Revenium answers 400 to the whole record for some malformed fields, and 201 without ever storing it for over-long
 //! ones. So: what has a pattern is dropped when it does not match, what is only too long is cut.
 
-use super::json;
 use super::subscriber::Subscriber;
+use crate::common::json::object::Quoted;
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
@@ -187,7 +187,11 @@ pub(super) enum Given<'a> {
 
 enum Scalar<'a> {
     Null,
-    Text(json::Text<'a>),
+    Text {
+        text: Cow<'a, str>,
+        /// Half of a surrogate pair was replaced by U+FFFD.
+        mended: bool,
+    },
     Number(&'a str),
     Other,
 }
@@ -195,10 +199,11 @@ enum Scalar<'a> {
 impl<'a> Given<'a> {
     fn scalar(self) -> Scalar<'a> {
         match self {
-            Given::Plain(text) => Scalar::Text(json::Text { text: text.trim().into(), mended: false }),
+            Given::Plain(text) => Scalar::Text { text: text.trim().into(), mended: false },
             Given::Json(raw) => match raw.get().as_bytes().first() {
                 Some(b'n') => Scalar::Null,
-                Some(b'"') => json::text(raw).map_or(Scalar::Other, Scalar::Text),
+                Some(b'"') => Quoted::of(raw)
+                    .map_or(Scalar::Other, |quoted| Scalar::Text { text: quoted.text(), mended: quoted.is_broken() }),
                 Some(b'-' | b'0'..=b'9') => Scalar::Number(raw.get()),
                 _ => Scalar::Other,
             },
@@ -265,7 +270,7 @@ const MALFORMED: &str = "is malformed";
 pub(super) fn text(given: Given<'_>, limit: usize) -> Reading {
     let (text, mended) = match given.scalar() {
         Scalar::Null => return Reading::Unset,
-        Scalar::Text(json::Text { text, mended }) => (text, mended),
+        Scalar::Text { text, mended } => (text, mended),
         Scalar::Number(digits) => (digits.into(), false),
         Scalar::Other => return Reading::Refused(NOT_TEXT),
     };
@@ -296,7 +301,7 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
 fn matching(given: Given<'_>, matches: impl FnOnce(&str) -> bool) -> Reading {
     let text: Cow<str> = match given.scalar() {
         Scalar::Null => return Reading::Unset,
-        Scalar::Text(text) => text.text,
+        Scalar::Text { text, .. } => text,
         Scalar::Number(digits) => digits.into(),
         Scalar::Other => return Reading::Refused(NOT_TEXT),
     };
@@ -334,8 +339,8 @@ fn word(given: Given<'_>, words: &'static [&'static str]) -> Reading {
 fn number(given: Given<'_>, value: impl FnOnce(Number) -> Option<Value>) -> Reading {
     let read = match given.scalar() {
         Scalar::Null => return Reading::Unset,
-        Scalar::Text(text) if text.text.trim().is_empty() => return Reading::Unset,
-        Scalar::Text(text) => numeral(text.text.trim()),
+        Scalar::Text { text, .. } if text.trim().is_empty() => return Reading::Unset,
+        Scalar::Text { text, .. } => numeral(text.trim()),
         Scalar::Number(digits) => numeral(digits),
         Scalar::Other => None,
     };

@@ -1,9 +1,9 @@
 //! What users tell about a call: read from JSON or the environment, and layers of it laid over one another.
 
 use super::fields::{Field, Given, Reading, Spelling, Value};
-use super::json;
 use super::misspelt;
 use super::subscriber::{Gathered, Part};
+use crate::common::json::object as json;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,7 @@ impl Metadata {
         let mut layer = Layer::default();
         let is_object = json::members(text, |key, value| {
             if let Some(name) = json::text(key) {
-                layer.take(&name.text, Given::Json(value), Repeated::LastWins);
+                layer.take(&name, Given::Json(value), Repeated::LastWins);
             }
         });
         if is_object {

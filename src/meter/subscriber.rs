@@ -1,8 +1,8 @@
 //! Who the call was for.
 
 use super::fields::{self, Given, Reading, Value};
-use super::json;
 use super::metadata::Told;
+use crate::common::json::object as json;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::sync::Arc;
 
@@ -61,11 +61,11 @@ impl Subscriber {
         }
         let Given::Json(raw) = given else { return Reading::Refused("is not an object") };
         let mut gathered = Gathered::default();
-        let is_object = json::members(raw.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+        let is_object = json::members(raw.get(), |key, value| match json::text(key).as_deref() {
             Some("id") => gathered.take(Part::Id, true, Given::Json(value)),
             Some("email") => gathered.take(Part::Email, true, Given::Json(value)),
             Some("credential") => {
-                json::members(value.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+                json::members(value.get(), |key, value| match json::text(key).as_deref() {
                     Some("name") => gathered.take(Part::CredentialName, true, Given::Json(value)),
                     Some("value") => gathered.take(Part::CredentialValue, true, Given::Json(value)),
                     _ => {}

@@ -2,8 +2,7 @@
 
 use super::Provider;
 use super::credentials::aws_credentials;
-use crate::messages::request::Choices;
-use crate::settings::{Environment, ProviderChoice, Settings};
+use crate::settings::{Choices, Environment, ProviderChoice, Settings};
 use reqwest::Url;
 
 /// Whether this build can call AWS Bedrock.

@@ -3,13 +3,17 @@
 //! `table` says everything about each setting once; reading, `revenium_status_json()` and README follow it.
 //! The configuration given to `revenium_init()` wins over the environment, that over a `.env` file, that over the default.
 
+mod choices;
 mod environment;
+mod idempotency;
 mod parse;
 mod provider;
 mod secret;
 mod table;
 
+pub use choices::{Choices, choices_markdown};
 pub use environment::{environment, look_again};
+pub use idempotency::{CallKey, IdempotencyKey};
 pub use provider::Provider;
 pub use secret::{Credential, Secret};
 pub use table::table_markdown;
@@ -41,6 +45,18 @@ pub enum ProviderChoice {
     Auto,
     Anthropic,
     Bedrock,
+}
+
+impl ProviderChoice {
+    const NAMES: [(&str, ProviderChoice); 3] = [
+        ("auto", ProviderChoice::Auto),
+        ("anthropic", ProviderChoice::Anthropic),
+        ("bedrock", ProviderChoice::Bedrock),
+    ];
+
+    fn named(name: &str) -> Option<ProviderChoice> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice)
+    }
 }
 
 /// What is printed of each metered call.

@@ -247,7 +247,7 @@ pub(super) static TABLE: &[Setting] = &[
 
     // Provider and AWS.
     text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
-        |s, v| parse::choice(v, &[("auto", ProviderChoice::Auto), ("anthropic", ProviderChoice::Anthropic), ("bedrock", ProviderChoice::Bedrock)], &mut s.provider),
+        |s, v| parse::choice(v, &ProviderChoice::NAMES, &mut s.provider),
         "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly.").steering(Steers::Every),
     flag("body_choices", "true", |s, v| s.body_choices = v,
         "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices.").steering(Steers::Every),

@@ -13,11 +13,12 @@ pub mod tool;
 use self::told::Told;
 use crate::client::{Engine, Metering};
 use crate::common::error::{Code, Error, Result};
-use crate::messages::Summary;
-use crate::messages::request::{Choices, Request, Streaming};
+use crate::messages::request::{Request, Streaming};
+use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
 use crate::meter::scope::Scope;
-use crate::meter::{self, End, RequestFacts, Service, Times};
+use crate::meter::{self, End, Service, Times};
+use crate::settings::Choices;
 use bytes::Bytes;
 use std::sync::Arc;
 
