@@ -105,7 +105,7 @@ fn unsafe_code_stays_in_its_rooms() {
     sources(&root, &mut files);
     for file in files {
         let within = file.strip_prefix(&root).unwrap();
-        if within.starts_with("abi") || within == Path::new("common/os.rs") {
+        if within.starts_with("abi") || within.starts_with("common/os") {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();

@@ -5,7 +5,7 @@ use crate::client::process::core;
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::outcome::Outcome;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +119,7 @@ pub unsafe fn text<'a>(text: *const c_char, len: usize) -> Result<Option<&'a str
     }
     let len = match len {
         // SAFETY: REVENIUM_NTS promises a NUL.
-        usize::MAX => unsafe { libc::strlen(text) },
+        usize::MAX => unsafe { CStr::from_ptr(text) }.count_bytes(),
         len => len,
     };
     // SAFETY: `len` bytes are readable there.

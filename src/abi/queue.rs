@@ -7,7 +7,7 @@ use crate::client::process::core;
 use crate::common::error::{Code, Error};
 use crate::common::log::Level;
 use crate::completion::queue::{Read, TOPIC_LOG, TOPIC_METERING};
-use std::os::fd::IntoRawFd;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Make a queue.
@@ -83,9 +83,15 @@ pub unsafe extern "C" fn revenium_queue_wake_fd(queue: revenium_queue, fd: *mut 
         // SAFETY: not NULL, so there is room. 0 is a descriptor, -1 is none.
         unsafe { *fd = -1 };
         let wake = core().registry.queue(queue)?.wake();
-        let wake = wake.map_err(|fault| Error::new(Code::Internal, format!("No wake descriptor: {fault}.")))?;
+        let wake = wake.map_err(|fault| match fault.kind() {
+            ErrorKind::Unsupported => Error::new(
+                Code::Unsupported,
+                "This system has no wake descriptors; read the queue with a timeout, on a thread.",
+            ),
+            _ => Error::new(Code::Internal, format!("No wake descriptor: {fault}.")),
+        })?;
         // SAFETY: as above.
-        unsafe { *fd = wake.into_raw_fd() };
+        unsafe { *fd = wake.into_descriptor() };
         Ok(Code::Ok)
     })
 }

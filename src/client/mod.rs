@@ -17,6 +17,7 @@ use crate::client::runtime::Runtime;
 use crate::common::error::{Code, Error, Result};
 use crate::common::http;
 use crate::common::log;
+use crate::common::os;
 use crate::common::sync;
 use crate::completion::Sink;
 use crate::completion::callbacks::Dispatchers;
@@ -461,8 +462,9 @@ impl Engine {
             let settings = &self.settings;
             if settings.spool_dir.is_none() && settings.spool_directory(&environment).is_none() {
                 log::warn!(
-                    "records are kept in memory only, and lost if the process ends before they are sent: there is \
-                     neither HOME nor XDG_STATE_HOME; set spool_dir, to \"\" if that is wanted"
+                    "records are kept in memory only, and lost if the process ends before they are sent: there is {}; \
+                     set spool_dir, to \"\" if that is wanted",
+                    os::STATE_DIRECTORY_IS_BY
                 );
             }
             self.new_delivery(self.destination()?)

@@ -2,13 +2,13 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{self, Level};
+use crate::common::os::{self, Bell, Wake};
 use crate::common::sync::{Condvar, Mutex};
 use crate::completion::backpressure::Flow;
 use crate::completion::outcome::Outcome;
 use crate::messages::Batch;
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -66,7 +66,7 @@ struct State {
     /// Results that lie here, and their bytes.
     results: usize,
     result_bytes: usize,
-    wakes: Vec<UnixStream>,
+    bells: Vec<Bell>,
     /// A wake byte was sent since the reader last found the queue empty.
     signalled: bool,
     closed: bool,
@@ -164,13 +164,9 @@ impl Queue {
         if state.chunks.is_empty() {
             return;
         }
-        if !state.signalled && !state.wakes.is_empty() {
+        if !state.signalled && !state.bells.is_empty() {
             state.signalled = true;
-            // A full socket is readable already; one whose reader is gone is dropped.
-            state.wakes.retain_mut(|wake| match wake.write(&[1]) {
-                Ok(_) => true,
-                Err(fault) => fault.kind() == io::ErrorKind::WouldBlock,
-            });
+            state.bells.retain_mut(Bell::ring);
         }
         drop(state);
         self.arrived.notify_one();
@@ -222,17 +218,15 @@ impl Queue {
     }
 
     /// A new socket that turns readable when frames may have come.
-    pub fn wake(&self) -> io::Result<UnixStream> {
-        let (theirs, mut ours) = UnixStream::pair()?;
-        theirs.set_nonblocking(true)?;
-        ours.set_nonblocking(true)?;
+    pub fn wake(&self) -> io::Result<Wake> {
+        let (mut bell, wake) = os::bell()?;
         let mut state = self.state.lock();
         if state.signalled || !state.chunks.is_empty() {
-            let _ = ours.write(&[1]);
+            bell.ring();
             state.signalled = true;
         }
-        state.wakes.push(ours);
-        Ok(theirs)
+        state.bells.push(bell);
+        Ok(wake)
     }
 
     pub fn subscribe(&self, topics: u32) {
@@ -248,7 +242,7 @@ impl Queue {
                 flow.read(chunk.bytes.len() - chunk.read);
             }
         }
-        state.wakes.clear();
+        state.bells.clear();
         drop(state);
         self.arrived.notify_all();
     }

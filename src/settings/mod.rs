@@ -27,6 +27,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{Level, redact};
+use crate::common::os;
 use parse::Value;
 use table::{Kind, Setting, Steers, TABLE};
 
@@ -274,9 +275,7 @@ impl Settings {
         if let Some(configured) = &self.spool_dir {
             return parse::some(configured).map(PathBuf::from);
         }
-        let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        state.map(|state| state.join("revenium"))
+        os::state_directory(env).map(|state| state.join("revenium"))
     }
 
     /// Why a call to `provider` must not be made, as a sentence. `has_credential`: the call brings its own.

@@ -292,7 +292,7 @@ pub(super) static TABLE: &[Setting] = &[
         .env(&["REVENIUM_METERING_QUEUE_SIZE", "REVENIUM_BUFFER_MAX_SIZE"]),
     number("metering_queue_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.metering_queue_bytes = v as usize, "Their size in bytes."),
     text("spool_dir", "the path of a directory", "", |s, v| { s.spool_dir = Some(v.into()); true },
-        "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`. `\"\"` in the configuration: keep nothing on disk."),
+        "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`; on Windows in `%LOCALAPPDATA%`. `\"\"` in the configuration: keep nothing on disk."),
     number("spool_max_bytes", MIB..=1024 * GIB, "268435456", |s, v| s.spool_max_bytes = v, "Most space the spool takes."),
     number("spool_max_age_s", 60..=366 * DAY / SECOND, "604800", |s, v| s.spool_max_age_s = v, "Age in seconds at which an undelivered record is given up."),
     text("spool_sync", "`process` or `power`", "process",
