@@ -47,11 +47,11 @@ def test_every_function_of_the_header_is_declared_as_it_is_or_left_out_for_a_rea
         assert declared == header[name], name
 
 
-def test_cffi_reads_the_header_as_readme_says():
-    """README's expression, over the header as it is: every function, structure and constant is there and works."""
+def test_cffi_reads_the_header_as_the_docs_say():
+    """The expression of docs/c.md, over the header as it is: every function, structure and constant is there and works."""
     FFI = pytest.importorskip("cffi").FFI
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    (expression,) = re.findall(r"^ffi\.cdef\((.*)\)$", readme, flags=re.M)
+    page = (Path(__file__).resolve().parents[3] / "docs/c.md").read_text()
+    (expression,) = re.findall(r"^ffi\.cdef\((.*)\)$", page, flags=re.M)
     declarations = eval(expression, {"re": re, "header": HEADER})
     ffi = FFI()
     ffi.cdef(declarations)
