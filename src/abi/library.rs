@@ -34,7 +34,7 @@ pub extern "C" fn revenium_code_name(code: i32) -> *const c_char {
 /// config: a JSON object, or NULL to take everything from the environment.
 ///   A setting in `config` wins over the environment, which wins over the
 ///   default. The keys are the environment names in lower case without their
-///   prefix (see README.md, "Settings"); an unknown key is an error.
+///   prefix (see docs/settings.md); an unknown key is an error.
 /// detail: may be NULL. 0 on success.
 ///
 /// Optional: the first call starts the library from the environment.

@@ -32,7 +32,7 @@ unsafe fn name<'a>(at: *const c_char) -> Result<&'a str> {
 ///   "jobs.report_outcome", "jobs.amend_outcome", "jobs.append_metrics",
 ///   "jobs.outcome_history", "economics.get", "economics.put",
 ///   "economics.baselines", "economics.add_baseline", "economics.add_facts",
-///   "budgets.list", "budgets.roster", "completions.cost". README.md has what
+///   "budgets.list", "budgets.roster", "completions.cost". docs/platform.md has what
 ///   each takes.
 /// params: a JSON object, or NULL for none. Names as in Revenium's API, or the
 ///   same in snake_case; "teamId" over the setting team_id.

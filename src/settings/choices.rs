@@ -46,6 +46,8 @@ struct Choice {
     allowed: &'static str,
     /// `None`: the value is not allowed.
     take: fn(&mut Reading, &Value) -> Option<()>,
+    /// As it stands in the documentation; empty: not there.
+    example: &'static str,
     meaning: &'static str,
 }
 
@@ -70,7 +72,8 @@ const CHOICES: &[Choice] = &[
             to.choices.timeout = Some(Duration::from_millis(ms));
             Some(())
         },
-        meaning: "The whole call may take so long, its repetitions included.",
+        example: "2000",
+        meaning: "Most time for the call with its retries. With it, a long reply is not streamed underneath.",
     },
     Choice {
         name: "provider",
@@ -79,7 +82,8 @@ const CHOICES: &[Choice] = &[
             to.choices.provider = Some(ProviderChoice::named(value.as_str()?)?);
             Some(())
         },
-        meaning: "Who shall answer.",
+        example: r#""bedrock""#,
+        meaning: "Who answers: `auto`, `anthropic` or `bedrock`.",
     },
     Choice {
         name: "api_key",
@@ -89,13 +93,15 @@ const CHOICES: &[Choice] = &[
             to.choices.api_key = Some(key.to_owned());
             Some(())
         },
-        meaning: "The Anthropic key to call with.",
+        example: r#""sk-ant-...""#,
+        meaning: "The provider's key.",
     },
     Choice {
         name: "base_url",
         allowed: "a URL",
         take: |to, value| text(value, &mut to.choices.base_url),
-        meaning: "Where the call goes. In a request's body it takes only credentials that stand beside it.",
+        example: r#""https://gateway.example""#,
+        meaning: "Where the provider is.",
     },
     Choice {
         name: "aws_region",
@@ -104,7 +110,8 @@ const CHOICES: &[Choice] = &[
             let region = value.as_str().filter(|region| !region.is_empty())?;
             parse::region(region, &mut to.choices.aws_region).then_some(())
         },
-        meaning: "The region of AWS Bedrock.",
+        example: r#""eu-west-1""#,
+        meaning: "Bedrock's region.",
     },
     Choice {
         name: "headers",
@@ -115,19 +122,22 @@ const CHOICES: &[Choice] = &[
             }
             Some(())
         },
-        meaning: "Further headers for the provider; null takes one away.",
+        example: r#"{"x-team": "blue", "anthropic-beta": null}"#,
+        meaning: "Headers for the provider; null takes a default one away.",
     },
     Choice {
         name: "meter",
         allowed: FLAG,
         take: |to, value| flag(value, &mut to.choices.meter),
-        meaning: "false: no record. true: one, also where metering is selective.",
+        example: "false",
+        meaning: "Whether the call is metered; `true` with `selective_metering`.",
     },
     Choice {
         name: "meter_retryable",
         allowed: FLAG,
         take: |to, value| flag(value, &mut to.choices.meter_retryable),
-        meaning: "false: no record of a failure that may be tried again, for callers that do so themselves.",
+        example: "false",
+        meaning: "Whether a failure that another attempt may mend leaves a record: not where you try again by yourself.",
     },
     Choice {
         name: "max_retries",
@@ -136,13 +146,15 @@ const CHOICES: &[Choice] = &[
             to.choices.max_retries = Some(value.as_u64().filter(|retries| *retries <= 100)? as u32);
             Some(())
         },
-        meaning: "Repetitions after a failure that may pass.",
+        example: "0",
+        meaning: "Attempts after the first.",
     },
     Choice {
         name: "capture_prompts",
         allowed: FLAG,
         take: |to, value| flag(value, &mut to.choices.capture_prompts),
-        meaning: "Whether the record holds the prompt and the reply, masked and cut.",
+        example: "true",
+        meaning: "Record the system prompt, messages and reply; keys, tokens, passwords and card numbers in them are masked, images and thinking left out. Failed calls record none.",
     },
     Choice {
         name: "max_prompt_size",
@@ -152,13 +164,15 @@ const CHOICES: &[Choice] = &[
             to.choices.max_prompt_size = Some(size.max(SMALLEST_PROMPT));
             Some(())
         },
-        meaning: "So many characters of each are kept, and at least 200.",
+        example: "4000",
+        meaning: "Most characters of each; JSON stays JSON.",
     },
     Choice {
         name: "capture_error_messages",
         allowed: FLAG,
         take: |to, value| flag(value, &mut to.choices.capture_error_messages),
-        meaning: "Whether the record of a failure holds the provider's sentence, masked.",
+        example: "true",
+        meaning: "Record the sentence of a failure beside its class; a provider's only with `capture_prompts`.",
     },
     Choice {
         name: "metering_api_key",
@@ -168,13 +182,15 @@ const CHOICES: &[Choice] = &[
             to.choices.metering_api_key = Some(key.expose().to_owned());
             Some(())
         },
-        meaning: "Another account of Revenium for the record.",
+        example: r#""hak_other""#,
+        meaning: "Another Revenium account than the process's.",
     },
     Choice {
         name: "metering_base_url",
         allowed: "a URL",
         take: |to, value| text(value, &mut to.choices.metering_base_url),
-        meaning: "Another place for the record. In a request's body it needs metering_api_key beside it.",
+        example: r#""https://api.revenium.example""#,
+        meaning: "Its address. In a request's body it needs the key beside it.",
     },
     Choice {
         name: "idempotency_key",
@@ -183,25 +199,29 @@ const CHOICES: &[Choice] = &[
             to.choices.idempotency_key = Some(IdempotencyKey::new(value.as_str()?)?);
             Some(())
         },
-        meaning: "The record's Idempotency-Key; the calls of a scope are numbered (KEY, KEY:2, KEY:3).",
+        example: r#""order-17""#,
+        meaning: "1 to 255 visible ASCII characters. The scope's records get `KEY`, `KEY:2`, `KEY:3` in the order of its calls, failures `KEY:err:…`. In Go, Node and Python give it to a single call, or as a scope's in C and C++.",
     },
     Choice {
         name: "traceparent",
         allowed: "text as the W3C's trace context has it",
         take: |to, value| text(value, &mut to.traceparent),
-        meaning: "Whose child the call is in a trace.",
+        example: r#""00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#,
+        meaning: "Whose child the call is, as the W3C's trace context has it.",
     },
     Choice {
         name: "tracestate",
         allowed: "text as the W3C's trace context has it",
         take: |to, value| text(value, &mut to.tracestate),
-        meaning: "Goes with traceparent.",
+        example: r#""vendor=value""#,
+        meaning: "Its companion.",
     },
     Choice {
         name: "dropin",
         allowed: FLAG,
         take: |to, value| flag(value, &mut to.choices.dropin),
-        meaning: "The call is an official SDK's, which makes spans of its own.",
+        example: "",
+        meaning: "The bindings' own: the call is an official SDK's, which makes spans of its own.",
     },
 ];
 
@@ -228,9 +248,9 @@ fn header(name: &str, value: &Value) -> Option<(HeaderName, Option<HeaderValue>)
 
 /// The table as the documentation has it.
 pub fn choices_markdown() -> String {
-    let mut table = "| Choice | Value | Meaning |\n|---|---|---|\n".to_owned();
-    for choice in CHOICES {
-        let _ = writeln!(table, "| `{}` | {} | {} |", choice.name, choice.allowed, choice.meaning);
+    let mut table = "| Choice | Value | Meaning |\n| --- | --- | --- |\n".to_owned();
+    for Choice { name, example, meaning, .. } in CHOICES.iter().filter(|choice| !choice.example.is_empty()) {
+        let _ = writeln!(table, "| `{name}` | `{example}` | {meaning} |");
     }
     table
 }
@@ -346,6 +366,14 @@ mod tests {
             let [(_, sent), _] = choices.trace.map_or([const { None }; 2].map(|v| (TRACEPARENT, v)), |t| t.headers());
             let sent = sent.as_ref().map(|sent| sent.to_str().unwrap());
             assert_eq!(sent, wanted.map(String::as_str), "{own} over {scope}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_taken() {
+        for Choice { name, example, .. } in CHOICES.iter().filter(|choice| !choice.example.is_empty()) {
+            Choices::parse(&format!(r#"{{"{name}": {example}}}"#))
+                .unwrap_or_else(|error| panic!("{name}: {}", error.message));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! SETTINGS: what can be set, where it may be set, and what is in force.
 //!
-//! `table` says everything about each setting once; reading, `revenium_status_json()` and README follow it.
+//! `table` says everything about each setting once; reading, `revenium_status_json()` and the documentation follow it.
 //! The configuration given to `revenium_init()` wins over the environment, that over a `.env` file, that over the default.
 
 mod choices;

@@ -1,4 +1,4 @@
-//! The table itself: one row for each setting. README's table is made from it.
+//! The table itself: one row for each setting. The tables of README and docs/settings.md are made from it.
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -371,7 +371,7 @@ pub(super) static TABLE: &[Setting] = &[
     record("skill_invocation_trigger", "Default for this field of the usage metadata."),
 ];
 
-/// README's table of settings.
+/// The table of settings in `docs/settings.md`; README has some of its rows.
 pub fn table_markdown() -> String {
     let mut table =
         String::from("| JSON key | Environment | Value | Default | Meaning |\n| --- | --- | --- | --- | --- |\n");
