@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows that still point back, of files written before the rooms were drawn. This list only shrinks.
-const KNOWN: &[(&str, &str)] = &[("call", "client"), ("completion", "call")];
+const KNOWN: &[(&str, &str)] = &[];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -4,7 +4,6 @@
 //! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
 
 pub mod capture;
-mod clock;
 mod ending;
 mod estimate;
 mod fields;
@@ -15,6 +14,7 @@ mod recent;
 mod record;
 pub mod scope;
 mod subscriber;
+mod time;
 mod tool;
 pub mod trace;
 

@@ -4,29 +4,35 @@
 //! `record` takes a call that is over, `tap` one whose reply passes by; `reply` reads that, `ending` how it ended.
 
 mod ending;
-pub mod record;
+pub mod ledger;
+mod record;
 mod reply;
-pub mod tap;
+mod tap;
 mod told;
-pub mod tool;
+mod tool;
 
-use self::told::Told;
-use crate::client::{Engine, Metering};
-use crate::common::error::{Code, Error, Result};
-use crate::messages::request::{Request, Streaming};
+pub use record::record;
+pub use tap::Tap;
+pub use told::Told;
+pub use tool::tool_event;
+
+use super::{Context, Metering, outgoing};
+use crate::common::error::{Code, Error};
+use crate::messages::request::Request;
 use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
-use crate::meter::scope::Scope;
 use crate::meter::{self, End, Service, Times};
-use crate::settings::Choices;
+use crate::settings::{CallKey, Choices};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A call of somebody else, as far as it is known before its reply.
-struct Observed {
-    engine: Arc<Engine>,
+pub struct Observed {
+    context: Arc<Context>,
     facts: RequestFacts,
     metering: Metering,
+    key: Option<CallKey>,
     choices: Choices,
     /// The request, where it shall be recorded.
     body: Option<Bytes>,
@@ -39,22 +45,20 @@ struct Observed {
 }
 
 impl Observed {
-    fn new(engine: Arc<Engine>, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
-        let scope = scope.unwrap_or_default();
-        let body = told.request.unwrap_or("{}");
-        let mut request = Request::parse_within(body, Streaming::AsRequested, &scope.choices)?;
-        engine.mistrust(&mut request, &scope)?;
-        let mut metering = engine.metering(&request, &scope, told.region.as_deref())?;
+    /// `request`: what was told of it, read.
+    pub fn new(context: Arc<Context>, told: &Told<'_>, mut request: Request, mut metering: Metering) -> Observed {
+        context.counters.observed.fetch_add(1, Ordering::Relaxed);
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
         }
         let service =
-            told.service.or_else(|| told::service_of(body)).or(request.choices.provider.and_then(told::chosen));
+            told.service.or_else(|| told::service_of(told.body())).or(request.choices.provider.and_then(told::chosen));
         if request.facts.model.is_empty() {
             request.facts.model.clone_from(&told.model.clone().unwrap_or_default());
         }
-        Ok(Observed {
-            engine,
+        Observed {
+            context,
+            key: if told.batch.is_some() { None } else { metering.next_key() },
             body: metering.capture.prompts.then_some(request.body),
             metering,
             choices: request.choices,
@@ -63,7 +67,7 @@ impl Observed {
             region: told.region.clone(),
             streamed: told.streamed.or(request.wants_stream.then_some(true)),
             facts: request.facts,
-        })
+        }
     }
 
     /// Hand the call's records to delivery. The main record's transaction id; `None`: it leaves none.
@@ -79,7 +83,7 @@ impl Observed {
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
-            self.engine.ratios.estimate(model, summary)
+            self.context.ratios.estimate(model, summary)
         });
         let records = meter::records(&meter::Call {
             service,
@@ -93,15 +97,15 @@ impl Observed {
             region: self.region.as_deref(),
             batch: seen.batch,
             estimated_output,
-            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
+            mark_unbilled_refusals: self.context.settings.mark_unbilled_refusals,
             prompts: prompts.as_ref(),
             capture: self.metering.capture,
-            key: self.metering.key.as_ref(),
-            recent_ids: &self.engine.recent_ids,
-            middleware_source: &self.engine.settings.middleware_source,
+            key: self.key.as_ref(),
+            recent_ids: &self.context.recent_ids,
+            middleware_source: &self.context.settings.middleware_source,
         });
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        self.engine.deliver_now(account, records);
+        account.delivery.push(records.into_iter().map(outgoing));
         transaction_id
     }
 }
