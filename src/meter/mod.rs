@@ -17,6 +17,7 @@ mod subscriber;
 mod time;
 mod tool;
 pub mod trace;
+mod value;
 
 use crate::common::error::{Code, Error};
 use crate::messages::{RequestFacts, Summary};
