@@ -13,7 +13,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use queue::Counts;
+pub use queue::{Counts, Flush};
 pub use span::{Answered, Begun};
 
 use self::destination::Destination;
@@ -25,6 +25,7 @@ use crate::meter;
 use crate::settings::Settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -77,9 +78,11 @@ impl Telemetry {
     /// A call in this context begins. `None`: it has no span, because whoever began the trace does not record it, or
     /// because it would be billed twice: a key for Revenium has come, and spans go there.
     pub fn begin(&self, parent: Option<&TraceContext>, metered: bool) -> Option<Begun> {
-        if metered && self.destination.refuse_revenium().is_err() {
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| log::warn!("metering is on, and spans would go to Revenium too: there are none"));
+        if metered && self.destination.is_at_revenium() {
+            static SAID: AtomicBool = AtomicBool::new(false);
+            if !SAID.swap(true, Ordering::Relaxed) {
+                log::warn!("metering is on, and spans would go to Revenium too: there are none");
+            }
             return None;
         }
         match parent {
@@ -125,5 +128,3 @@ impl Telemetry {
         &self.destination.shown
     }
 }
-
-pub use queue::Flush;

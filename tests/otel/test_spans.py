@@ -216,8 +216,17 @@ class Settings(SpanTest):
         plan("/v1/traces", {"text": ""})
         self.export_to(SANDBOX, otlp_protocol="http/json")
         create()
-        lib.revenium_flush(5000)
-        self.assertEqual(status()["spans"]["exported"] + status()["spans"]["dropped"], 1)
+        self.flush()
+        self.wait_for(exported=1)
+        os.environ["REVENIUM_METERING_API_KEY"] = "rev_mk_sandbox_0123456789abcdef"
+        until = time.monotonic() + 30
+        while not create().info["metered"]:
+            self.assertLess(time.monotonic(), until)
+        self.flush()
+        exported = status()["spans"]["exported"]
+        self.assertTrue(create().info["metered"])
+        self.flush()
+        self.assertHas(status()["spans"], exported=exported, pending=0)
 
     def test_the_variables_of_opentelemetry_mean_nothing_until_it_is_on(self):
         double = self.double()
