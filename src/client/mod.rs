@@ -190,7 +190,7 @@ impl Engine {
         let scope = begin.scope.unwrap_or_default();
         let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
-        let span = if self.wants_record(&request, &scope) { self.begin_span(&request) } else { None };
+        let span = self.begin_span(&request, &scope);
         if let Some(trace) = span.as_ref().map(|span| span.context.clone()).or(request.choices.trace.clone()) {
             request.choices.send_trace(&trace);
         }
@@ -214,12 +214,11 @@ impl Engine {
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
         };
-        let runtime = self.runtime()?;
-        if let Some(telemetry) = self.telemetry.as_ref().filter(|_| job.span.is_some()) {
-            telemetry.start(runtime, &self.clients()?.metering);
+        if job.span.is_some() {
+            self.start_export()?;
         }
         let call = self.admitted(begin.sink, begin.owned, metered)?;
-        runtime.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
+        self.runtime()?.spawn(call::run(Unfinished { engine: self.clone(), call: call.clone() }, job));
         Ok(call)
     }
 
@@ -296,12 +295,14 @@ impl Engine {
             // Where nobody names another, the trace joins the record with what else was traced.
             metadata = Metadata::from_pairs([("traceId", &*trace.trace_id.to_string())]).overlay(&metadata);
         }
+        let content = self.telemetry.is_some() && settings.otlp_content;
         Ok(Metering {
             metadata,
             capture: Capture {
-                // Without a record nobody reads them.
-                prompts: account.is_some() && choices.capture_prompts.unwrap_or(settings.capture_prompts),
+                // Where neither a record nor a span has them, nobody reads them.
+                prompts: (account.is_some() || content) && choices.capture_prompts.unwrap_or(settings.capture_prompts),
                 error_messages: choices.capture_error_messages.unwrap_or(settings.capture_error_messages),
+                blocks: content,
                 limit: choices.max_prompt_size.unwrap_or(settings.max_prompt_size),
             },
             key: account.as_ref().and(choices.idempotency_key.as_ref()).map(|key| key.next()),
@@ -435,13 +436,22 @@ impl Engine {
         true
     }
 
-    /// An SDK that calls through us makes a span of its own: one for each call is enough.
-    fn begin_span(&self, request: &Request) -> Option<telemetry::Begun> {
-        let telemetry = self.telemetry.as_ref()?;
+    /// The span of a call that leaves a record. An SDK that calls through us makes one of its own: one for each call is
+    /// enough.
+    pub fn begin_span(&self, request: &Request, scope: &Scope) -> Option<telemetry::Begun> {
+        let telemetry = self.telemetry.as_ref().filter(|_| self.wants_record(request, scope))?;
         if request.choices.dropin == Some(true) && !self.settings.otlp_dropin {
             return None;
         }
         telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices))
+    }
+
+    /// A span has begun, and there must be somebody to export it.
+    pub fn start_export(&self) -> Result<()> {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.start(self.runtime()?, &self.clients()?.metering);
+        }
+        Ok(())
     }
 
     /// There is one where the settings ask for it.

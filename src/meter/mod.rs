@@ -32,7 +32,7 @@ pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
 pub use request::{Asked, RequestFacts};
-pub use tool::event as tool_event;
+pub use tool::{Event as ToolEvent, event as tool_event};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

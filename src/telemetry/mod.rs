@@ -5,6 +5,7 @@
 //! cannot be exported is counted and forgotten: a span is a look at a call, the record is its account.
 
 mod attributes;
+mod content;
 mod destination;
 mod export;
 mod otlp;
@@ -37,6 +38,8 @@ pub struct Telemetry {
     queue: Queue,
     /// Old backends know the tokens written to a cache by an older name: they get both.
     both_names: bool,
+    /// Prompts and replies that were captured go into spans, too.
+    content: bool,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -63,6 +66,7 @@ impl Telemetry {
             resource: span::resource(settings),
             queue: Queue::new(options),
             both_names: settings.otlp_both_names,
+            content: settings.otlp_content,
             task: Mutex::default(),
         })))
     }
@@ -93,7 +97,13 @@ impl Telemetry {
 
     /// Take over the span of a call that has ended. Never waits: when there are too many, it is dropped and counted.
     pub fn end(&self, begun: &Begun, call: &meter::Call<'_>, answered: &Answered<'_>) {
-        self.queue.push(span::of(begun, call, answered, self.both_names));
+        let detail = span::Detail { both_names: self.both_names, content: self.content };
+        self.queue.push(span::of(begun, call, answered, detail));
+    }
+
+    /// The same for one use of a tool, whose record's transaction id is known where it has a record.
+    pub fn end_tool(&self, begun: &Begun, event: &meter::ToolEvent, transaction_id: Option<&str>, source: &str) {
+        self.queue.push(span::of_tool(begun, event, transaction_id, source));
     }
 
     /// Send what is there now instead of waiting for more. [`Telemetry::flush_wait`] is the other half.

@@ -18,6 +18,7 @@ use crate::messages::request::{Choices, Request, Streaming};
 use crate::meter::capture::Prompts;
 use crate::meter::scope::Scope;
 use crate::meter::{self, End, RequestFacts, Service, Times};
+use crate::telemetry::{Answered, Begun};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ struct Observed {
     engine: Arc<Engine>,
     facts: RequestFacts,
     metering: Metering,
+    /// Of the calls that have one.
+    span: Option<Begun>,
     choices: Choices,
     /// The request, where it shall be recorded.
     body: Option<Bytes>,
@@ -47,6 +50,11 @@ impl Observed {
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
         }
+        // An answer of a batch is no call: nobody waited for it.
+        let span = engine.begin_span(&request, &scope).filter(|_| told.batch.is_none());
+        if span.is_some() {
+            engine.start_export()?;
+        }
         let service =
             told.service.or_else(|| told::service_of(body)).or(request.choices.provider.and_then(told::chosen));
         if request.facts.model.is_empty() {
@@ -56,6 +64,7 @@ impl Observed {
             engine,
             body: metering.capture.prompts.then_some(request.body),
             metering,
+            span,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
@@ -65,22 +74,28 @@ impl Observed {
         })
     }
 
-    /// Hand the call's records to delivery. The main record's transaction id; `None`: it leaves none.
+    /// Whether anybody wants to know what comes of it.
+    fn is_watched(&self) -> bool {
+        self.metering.account.is_some() || self.span.is_some()
+    }
+
+    /// Hand the call's records to delivery, and its span to telemetry. The main record's transaction id; `None`: it
+    /// leaves none.
     fn record(&self, seen: &Seen<'_>) -> Option<String> {
         let retryable = seen.error.is_some_and(is_retryable);
-        let account = self.metering.account.as_ref()?;
-        if retryable && self.choices.meter_retryable == Some(false) {
+        let account = self.metering.account.as_ref();
+        if !self.is_watched() || retryable && self.choices.meter_retryable == Some(false) {
             return None;
         }
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
         let prompts = self.body.as_ref().filter(|_| wanted);
-        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
+        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.engine.ratios.estimate(model, summary)
         });
-        let records = meter::records(&meter::Call {
+        let call = meter::Call {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,
@@ -98,9 +113,15 @@ impl Observed {
             key: self.metering.key.as_ref(),
             recent_ids: &self.engine.recent_ids,
             middleware_source: &self.engine.settings.middleware_source,
-        });
+        };
+        let records = if account.is_some() { meter::records(&call) } else { Vec::new() };
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        self.engine.deliver_now(account, records);
+        if let (Some(span), Some(telemetry)) = (&self.span, self.engine.telemetry()) {
+            telemetry.end(span, &call, &Answered { transaction_id: transaction_id.as_deref(), ..Answered::default() });
+        }
+        if let Some(account) = account {
+            self.engine.deliver_now(account, records);
+        }
         transaction_id
     }
 }
