@@ -34,6 +34,9 @@ use std::sync::Arc;
 ///   An unknown member is REVENIUM_E_ARGUMENT.
 /// detail: may be NULL. On success a result whose info tells "metered" and
 ///   "transaction_id", and whose usage is the reply's.
+/// With the setting `otlp` on, the call is a span as well, in the trace context
+///   that the request's "revenium" or the scope names; answers of a batch are
+///   none, since nobody waited for them.
 /// Never waits for the network: the record is on disk when this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_record(
@@ -58,7 +61,9 @@ pub unsafe extern "C" fn revenium_record(
 ///
 /// request: the request's body; or, with a member "request" that holds it, the
 ///   object of revenium_record() without what came of the call: "provider",
-///   "model", "region", "streamed", "usage_metadata".
+///   "model", "region", "streamed", "usage_metadata". With `otlp` on it is a span,
+///   as in revenium_record(); "dropin" in its "revenium" says that its SDK makes
+///   one of its own.
 /// tap: receives a handle to release; or, on an error, a result with its reason.
 /// Never waits. One tap may be used by any thread, by one at a time.
 #[unsafe(no_mangle)]
@@ -127,6 +132,8 @@ pub unsafe extern "C" fn revenium_tap_end(tap: revenium_tap, ending: *const c_ch
 ///   An unknown member is REVENIUM_E_ARGUMENT.
 /// detail: may be NULL. On success a result whose info tells "metered" and
 ///   "transaction_id".
+/// With the setting `otlp` on, it is a span "execute_tool TOOL" as well, in the
+///   trace context that the scope names.
 /// Never waits for the network: the event is on disk when this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tool_event(

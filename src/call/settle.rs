@@ -61,7 +61,7 @@ pub(super) fn settle(
             Err(_) => partial().map(Cow::Owned),
         };
         let request = &job.request;
-        Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture.limit)
+        Prompts::of(&request.body, json.as_deref(), request.wants_stream, job.metering.capture)
     });
     let seen = Seen { duration, summary, error, estimated_output, prompts: prompts.as_ref() };
     let (transaction_id, pushing) = record(context, job, &progress, &seen);

@@ -26,12 +26,14 @@ impl Client {
             // Where nobody names another, the trace joins the record with what else was traced.
             metadata = Metadata::from_pairs([("traceId", &*trace.trace_id.to_string())]).overlay(&metadata);
         }
+        let content = self.context.telemetry.is_some() && settings.otlp_content;
         Ok(Metering {
             metadata,
             capture: Capture {
-                // Without a record nobody reads them.
-                prompts: account.is_some() && choices.capture_prompts.unwrap_or(settings.capture_prompts),
+                // Where neither a record nor a span has them, nobody reads them.
+                prompts: (account.is_some() || content) && choices.capture_prompts.unwrap_or(settings.capture_prompts),
                 error_messages: choices.capture_error_messages.unwrap_or(settings.capture_error_messages),
+                blocks: content,
                 limit: choices.max_prompt_size.unwrap_or(settings.max_prompt_size),
             },
             idempotency_key: choices.idempotency_key.clone().filter(|_| account.is_some()),
@@ -87,13 +89,20 @@ impl Client {
         true
     }
 
-    /// An SDK that calls through us makes a span of its own: one for each call is enough.
-    pub(super) fn begin_span(&self, request: &Request) -> Option<telemetry::Begun> {
-        let telemetry = self.context.telemetry.as_ref()?;
+    /// The span of a call that leaves a record. An SDK that calls through us makes one of its own: one for each call is
+    /// enough.
+    pub(super) fn begin_span(&self, request: &Request, scope: &Scope) -> Result<Option<telemetry::Begun>> {
+        let Some(telemetry) = self.context.telemetry.as_ref().filter(|_| self.wants_record(request, scope)) else {
+            return Ok(None);
+        };
         if request.choices.dropin == Some(true) && !self.context.settings.otlp_dropin {
-            return None;
+            return Ok(None);
         }
-        telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices))
+        let begun = telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices));
+        if begun.is_some() {
+            telemetry.start(self.runtime()?, &self.context.clients()?.metering);
+        }
+        Ok(begun)
     }
 
     fn has_key(&self, choices: &Choices) -> bool {

@@ -132,7 +132,7 @@ impl Client {
         let scope = begin.scope.unwrap_or_default();
         let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
-        let span = if self.wants_record(&request, &scope) { self.begin_span(&request) } else { None };
+        let span = self.begin_span(&request, &scope)?;
         if let Some(trace) = span.as_ref().map(|span| span.context.clone()).or(request.choices.trace.clone()) {
             request.choices.send_trace(&trace);
         }
@@ -158,9 +158,6 @@ impl Client {
             request,
         };
         let runtime = self.runtime()?;
-        if let Some(telemetry) = self.context.telemetry.as_ref().filter(|_| job.span.is_some()) {
-            telemetry.start(runtime, &self.context.clients()?.metering);
-        }
         let call = self.admitted(begin.target, begin.owned, metered)?;
         job.key = job.metering.next_key();
         runtime.spawn(call::run(self.unfinished(&call), job));

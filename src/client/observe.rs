@@ -26,7 +26,9 @@ impl Client {
     pub fn tool_event(&self, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
         let scope = scope.unwrap_or_default();
         let request = Request::parse_within("{}", Streaming::AsRequested, &scope.choices)?;
-        tool_event(text, &self.metering(&request, &scope, None)?, &self.context.settings.middleware_source)
+        let metering = self.metering(&request, &scope, None)?;
+        let span = self.begin_span(&request, &scope)?;
+        tool_event(&self.context, text, &metering, span.as_ref())
     }
 
     fn observe(&self, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
@@ -34,6 +36,8 @@ impl Client {
         let mut request = Request::parse_within(told.body(), Streaming::AsRequested, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
         let metering = self.metering(&request, &scope, told.region.as_deref())?;
-        Ok(Observed::new(self.context.clone(), told, request, metering))
+        // An answer of a batch is no call: nobody waited for it.
+        let span = if told.batch.is_some() { None } else { self.begin_span(&request, &scope)? };
+        Ok(Observed::new(self.context.clone(), told, request, metering, span))
     }
 }

@@ -29,7 +29,7 @@ pub use estimate::Ratios;
 pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
-pub use tool::event as tool_event;
+pub use tool::{Event as ToolEvent, event as tool_event};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

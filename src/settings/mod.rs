@@ -205,6 +205,7 @@ pub struct Settings {
     /// Older names beside those that were renamed.
     pub otlp_both_names: bool,
     pub otlp_dropin: bool,
+    pub otlp_content: bool,
     pub otel_sdk_disabled: bool,
 
     /// [`Level::Debug`] when `debug` is on.

@@ -188,6 +188,8 @@ pub(super) static TABLE: &[Setting] = &[
         "`both`: tokens written to the cache also under the older name `gen_ai.usage.cache_creation.input_tokens`."),
     flag("otlp_dropin", "false", |s, v| s.otlp_dropin = v,
         "Whether calls that an official SDK makes through this library get a span too. Those SDKs make spans of their own."),
+    flag("otlp_content", "false", |s, v| s.otlp_content = v,
+        "Whether spans hold prompts and replies, masked and cut as in records. Only where `capture_prompts` is on too."),
     flag("otel_sdk_disabled", "false", |s, v| s.otel_sdk_disabled = v, "No spans, whatever `otlp` says.").env(&["OTEL_SDK_DISABLED"]),
 
     // Log.

@@ -23,6 +23,7 @@ use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Service, Times};
 use crate::settings::{CallKey, Choices};
+use crate::telemetry::{Answered, Begun};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub struct Observed {
     facts: RequestFacts,
     metering: Metering,
     key: Option<CallKey>,
+    /// Of the calls that have one.
+    span: Option<Begun>,
     choices: Choices,
     /// The request, where it shall be recorded.
     body: Option<Bytes>,
@@ -46,7 +49,13 @@ pub struct Observed {
 
 impl Observed {
     /// `request`: what was told of it, read.
-    pub fn new(context: Arc<Context>, told: &Told<'_>, mut request: Request, mut metering: Metering) -> Observed {
+    pub fn new(
+        context: Arc<Context>,
+        told: &Told<'_>,
+        mut request: Request,
+        mut metering: Metering,
+        span: Option<Begun>,
+    ) -> Observed {
         context.counters.observed.fetch_add(1, Ordering::Relaxed);
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
@@ -61,6 +70,7 @@ impl Observed {
             key: if told.batch.is_some() { None } else { metering.next_key() },
             body: metering.capture.prompts.then_some(request.body),
             metering,
+            span,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
@@ -70,22 +80,28 @@ impl Observed {
         }
     }
 
-    /// Hand the call's records to delivery. The main record's transaction id; `None`: it leaves none.
+    /// Whether anybody wants to know what comes of it.
+    fn is_watched(&self) -> bool {
+        self.metering.account.is_some() || self.span.is_some()
+    }
+
+    /// Hand the call's records to delivery, and its span to telemetry. The main record's transaction id; `None`: it
+    /// leaves none.
     fn record(&self, seen: &Seen<'_>) -> Option<String> {
         let retryable = seen.error.is_some_and(is_retryable);
-        let account = self.metering.account.as_ref()?;
-        if retryable && self.choices.meter_retryable == Some(false) {
+        let account = self.metering.account.as_ref();
+        if !self.is_watched() || retryable && self.choices.meter_retryable == Some(false) {
             return None;
         }
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
         let prompts = self.body.as_ref().filter(|_| wanted);
-        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
+        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.context.ratios.estimate(model, summary)
         });
-        let records = meter::records(&meter::Call {
+        let call = meter::Call {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,
@@ -103,9 +119,15 @@ impl Observed {
             key: self.key.as_ref(),
             recent_ids: &self.context.recent_ids,
             middleware_source: &self.context.settings.middleware_source,
-        });
+        };
+        let records = if account.is_some() { meter::records(&call) } else { Vec::new() };
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        account.delivery.push(records.into_iter().map(outgoing));
+        if let (Some(span), Some(telemetry)) = (&self.span, &self.context.telemetry) {
+            telemetry.end(span, &call, &Answered { transaction_id: transaction_id.as_deref(), ..Answered::default() });
+        }
+        if let Some(account) = account {
+            account.delivery.push(records.into_iter().map(outgoing));
+        }
         transaction_id
     }
 }

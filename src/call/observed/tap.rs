@@ -39,7 +39,7 @@ impl Tap {
     /// More of the reply. What cannot be read shows in the record; it is no matter of whoever passes it on.
     pub fn write(&self, bytes: &[u8]) {
         let mut open = self.0.lock();
-        let Some(open) = open.as_mut().filter(|open| open.observed.metering.account.is_some()) else { return };
+        let Some(open) = open.as_mut().filter(|open| open.observed.is_watched()) else { return };
         open.reply.push(bytes);
         if open.first_token.is_none() && open.reply.has_first_delta() {
             open.first_token = Some(open.clock.elapsed());
