@@ -8,7 +8,7 @@ pub mod bedrock;
 pub mod bedrock;
 pub mod choice;
 pub mod credentials;
-mod decoding;
+pub mod decoding;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
