@@ -269,6 +269,11 @@
  */
 #define REVENIUM_SCOPE_METER 1
 
+/**
+ * The fields and choices of this scope lie beneath those of its parent, which win.
+ */
+#define REVENIUM_SCOPE_BENEATH 2
+
 #define REVENIUM_PROVIDER_UNKNOWN 0
 
 #define REVENIUM_PROVIDER_ANTHROPIC 1
@@ -536,7 +541,8 @@ int32_t revenium_release(revenium_handle handle);
  *   as a request's; inner scopes win over outer ones and calls over scopes.
  *   A "base_url" here is the host's own word: the process's keys go there.
  * parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
- * flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
+ * flags: 0, REVENIUM_SCOPE_METER (the mark is inherited), REVENIUM_SCOPE_BENEATH
+ *   (what the parent says wins, for what a host knows of every call), or both.
  *
  * A scope never changes after this, is merged once, here, and may be used by
  * any number of threads, goroutines or async tasks at a time. A call takes

@@ -426,10 +426,11 @@ fn record(
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     let account = job.metering.account.as_ref();
-    if unsent || account.is_none() && job.span.is_none() {
-        return (None, None);
-    }
-    if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
+    let is_tried_again = progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false);
+    if unsent || is_tried_again || account.is_none() && job.span.is_none() {
+        if let Some(key) = &job.metering.key {
+            key.give_back();
+        }
         return (None, None);
     }
     let bedrock = match &job.prepared {

@@ -186,7 +186,7 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
 /** Which attempt this is lies under every other layer: what the user says of retries wins. */
 function retryLayer(attempt, layer) {
   if (attempt === 0) return layer;
-  return scopes.under(layer, scopes.layer(undefined, { retryNumber: attempt }, false));
+  return scopes.under(layer, { retryNumber: attempt });
 }
 
 /** What the program's own URL says but for the path, which the library adds. */

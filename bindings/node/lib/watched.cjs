@@ -68,7 +68,7 @@ async function watch(service, text, last, layer, input, init) {
 function begun(service, text, startedAt, last, layer) {
   const told = JSON.stringify({ ...service, started_at: startedAt });
   try {
-    const within = scopes.layer(layer, { revenium: { meter_retryable: last } }, false);
+    const within = scopes.layer(layer, { revenium: { meter_retryable: last } });
     return new Tap(`{"request":${text},${told.slice(1)}`, within);
   } catch (error) {
     warn(error);

@@ -70,6 +70,9 @@ impl Observed {
         let retryable = seen.error.is_some_and(is_retryable);
         let account = self.metering.account.as_ref()?;
         if retryable && self.choices.meter_retryable == Some(false) {
+            if let Some(key) = &self.metering.key {
+                key.give_back();
+            }
             return None;
         }
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
