@@ -694,6 +694,9 @@ int32_t revenium_call_resume(revenium_call call);
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id", and whose usage is the reply's.
+ * With the setting `otlp` on, the call is a span as well, in the trace context
+ *   that the request's "revenium" or the scope names; answers of a batch are
+ *   none, since nobody waited for them.
  * Never waits for the network: the record is on disk when this returns.
  */
 int32_t revenium_record(const char *record, size_t record_len, revenium_scope scope, revenium_result *detail);
@@ -705,7 +708,9 @@ int32_t revenium_record(const char *record, size_t record_len, revenium_scope sc
  *
  * request: the request's body; or, with a member "request" that holds it, the
  *   object of revenium_record() without what came of the call: "provider",
- *   "model", "region", "streamed", "usage_metadata".
+ *   "model", "region", "streamed", "usage_metadata". With `otlp` on it is a span,
+ *   as in revenium_record(); "dropin" in its "revenium" says that its SDK makes
+ *   one of its own.
  * tap: receives a handle to release; or, on an error, a result with its reason.
  * Never waits. One tap may be used by any thread, by one at a time.
  */
@@ -746,6 +751,8 @@ int32_t revenium_tap_end(revenium_tap tap, const char *ending, size_t ending_len
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id".
+ * With the setting `otlp` on, it is a span "execute_tool TOOL" as well, in the
+ *   trace context that the scope names.
  * Never waits for the network: the event is on disk when this returns.
  */
 int32_t revenium_tool_event(const char *event,
@@ -887,7 +894,9 @@ int32_t revenium_platform_submit(const char *operation,
  * Ask whether a call would be refused by a budget, without making it. Never
  * waits: the rules are those fetched last, and the first question starts the
  * fetching, as the first call does. With budget_enforcement off all is allowed.
- * request, scope: as for revenium_messages_create().
+ * request, scope: as for revenium_messages_create(). Of a call that something
+ *   else makes, the object of revenium_tap_new(), with "admit": true where it is
+ *   made if it may be: what there is to warn about is logged, a refusal counts.
  * REVENIUM_OK: the JSON of `result` is {"allowed": true, "enforced"}, with
  *   "warnings" (rules that only warn) and "would_refuse" (in shadow mode).
  * REVENIUM_E_BUDGET: an error object of type "billing_error" with rule_name,

@@ -1,8 +1,7 @@
 //! README and the pages in `docs`: their tables are those of the code, README stays short, no link leads nowhere.
 //! `REVENIUM_BLESS=1` writes the tables of settings.
 
-use revenium::messages::request::{Request, Streaming};
-use revenium::settings::table_markdown;
+use revenium::inside::{choices_markdown, table_markdown};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,48 +39,25 @@ fn parts<'t>(text: &'t str, name: &str) -> [&'t str; 3] {
     [before, between, after]
 }
 
-fn has_table(path: &str, table: &str) {
+fn has_table(path: &str, name: &str, table: &str) {
     let text = read(path);
-    let [before, _, after] = parts(&text, "settings");
-    let wanted = format!("{before}<!-- settings -->\n{}\n<!-- /settings -->{after}", table.trim_end());
+    let [before, _, after] = parts(&text, name);
+    let wanted = format!("{before}<!-- {name} -->\n{}\n<!-- /{name} -->{after}", table.trim_end());
     if std::env::var_os("REVENIUM_BLESS").is_some() {
         fs::write(root().join(path), &wanted).unwrap();
     } else {
-        assert!(text == wanted, "{path}: its settings are not those of the code: run the tests with REVENIUM_BLESS=1");
+        assert!(text == wanted, "{path}: its {name} are not those of the code: run the tests with REVENIUM_BLESS=1");
     }
 }
 
 #[test]
 fn settings_are_those_of_the_code() {
     let table = table_markdown();
-    has_table("docs/settings.md", &table);
+    has_table("docs/settings.md", "settings", &table);
+    has_table("docs/settings.md", "choices", &choices_markdown());
     let row = |key: &str| table.lines().find(|row| row.starts_with(&format!("| `{key}` |"))).expect(key);
     let rows = table.lines().take(2).chain(MOST_USED.map(row));
-    has_table("README.md", &rows.collect::<Vec<_>>().join("\n"));
-}
-
-/// Each choice of the table is taken with the value that stands beside it, and the code knows no other one.
-#[test]
-fn choices_are_those_of_the_code() {
-    let page = read("docs/settings.md");
-    let mut listed = BTreeSet::new();
-    for row in parts(&page, "choices")[1].lines().skip(2) {
-        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-        let [_, name, value, ..] = cells[..] else { panic!("{row}") };
-        let request = format!(r#"{{"revenium": {{"{name}": {value}}}}}"#);
-        Request::parse(&request, Streaming::AsRequested).unwrap_or_else(|error| panic!("{request}: {}", error.message));
-        listed.insert(name.to_owned());
-    }
-    let code = read("src/messages/request.rs");
-    let (_, arms) = code.split_once("match name.as_str() {").expect("where choices are read");
-    let (arms, _) = arms.split_once("has no choice named").expect("its end");
-    let mut known: BTreeSet<String> = arms
-        .lines()
-        .filter_map(|line| line.strip_prefix("                \"")?.split_once(" =>"))
-        .flat_map(|(names, _)| names.split(" | ").map(|name| name.trim_matches('"').to_owned()))
-        .collect();
-    assert!(known.remove("dropin"), "the bindings' own choice");
-    assert_eq!(listed, known);
+    has_table("README.md", "settings", &rows.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use super::messages::{caller, wait};
 use super::types::*;
 use super::{edge, scope};
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
-use crate::completion::Sink;
-use crate::completion::backpressure::Flow;
+use crate::completion::Target;
+use crate::completion::backpressure::Backpressure;
 use crate::completion::outcome::Outcome;
 use crate::platform::webhook;
 use std::ffi::{c_char, c_void};
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn revenium_platform_call(
         edge::with_result(result, false, || {
             edge::may_wait()?;
             let (operation, params) = (name(operation)?, edge::text(params, params_len)?);
-            let call = core().engine()?.begin_operation(operation, params, caller(false), false)?;
+            let call = process().client()?.begin_operation(operation, params, caller(false), false)?;
             wait(&call, |_| ControlFlow::Continue(())).map(Some)
         })
     }
@@ -77,8 +77,12 @@ pub unsafe extern "C" fn revenium_platform_submit(
     unsafe {
         edge::with_handle(call, true, || {
             let (operation, params) = (name(operation)?, edge::text(params, params_len)?);
-            let sink = Sink::Queue { queue: core().registry.queue(queue)?, tag, flow: Arc::<Flow>::default() };
-            let begun = core().engine()?.begin_operation(operation, params, sink, !call.is_null());
+            let target = Target::Queue {
+                queue: process().handles.queue(queue)?,
+                tag,
+                backpressure: Arc::<Backpressure>::default(),
+            };
+            let begun = process().client()?.begin_operation(operation, params, target, !call.is_null());
             begun.map(|call| call.number)
         })
     }
@@ -87,7 +91,9 @@ pub unsafe extern "C" fn revenium_platform_submit(
 /// Ask whether a call would be refused by a budget, without making it. Never
 /// waits: the rules are those fetched last, and the first question starts the
 /// fetching, as the first call does. With budget_enforcement off all is allowed.
-/// request, scope: as for revenium_messages_create().
+/// request, scope: as for revenium_messages_create(). Of a call that something
+///   else makes, the object of revenium_tap_new(), with "admit": true where it is
+///   made if it may be: what there is to warn about is logged, a refusal counts.
 /// REVENIUM_OK: the JSON of `result` is {"allowed": true, "enforced"}, with
 ///   "warnings" (rules that only warn) and "would_refuse" (in shadow mode).
 /// REVENIUM_E_BUDGET: an error object of type "billing_error" with rule_name,
@@ -106,7 +112,7 @@ pub unsafe extern "C" fn revenium_budget_check(
         edge::with_result(result, false, || {
             let request = edge::required_text(request, request_len)?;
             let scope = scope::named(scope)?;
-            let told = core().engine()?.check_budget(request, scope)?;
+            let told = process().client()?.check_budget(request, scope)?;
             Ok(Some(Arc::new(Outcome::document(told))))
         })
     }

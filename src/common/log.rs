@@ -9,7 +9,7 @@ pub use redact::redact;
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::mem;
 use std::process;
 use std::str::FromStr;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use once_cell::race::OnceBox;
 
 use crate::common::error::{Code, Error, Result};
+use crate::common::os;
 
 /// As in the header: `REVENIUM_LOG_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,15 +109,10 @@ pub fn subscribe(subscriber: &Arc<dyn Subscriber>, level: Option<Level>) {
     current().subscribe(subscriber, level);
 }
 
-#[allow(unused_macros)]
 macro_rules! error { ($($t:tt)*) => { $crate::common::log::line!(Error, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! warn_ { ($($t:tt)*) => { $crate::common::log::line!(Warn, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! info { ($($t:tt)*) => { $crate::common::log::line!(Info, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! debug { ($($t:tt)*) => { $crate::common::log::line!(Debug, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! line {
     ($level:ident, $($t:tt)*) => {
         if $crate::common::log::enabled($crate::common::log::Level::$level) {
@@ -125,7 +121,6 @@ macro_rules! line {
     };
 }
 
-#[allow(unused_imports)] // Not every level is in use at every time.
 pub(crate) use {debug, error, info, line, warn_ as warn};
 
 /// The most talkative level anybody wants.
@@ -309,16 +304,8 @@ fn one_line(text: &str) -> String {
 
 fn to_stderr(level: Level, line: &str) {
     let line = format!("revenium: {level}: {line}\n");
-    // `io::stderr().lock()` may be held for ever by a thread that a fork left behind; the descriptor has no lock.
-    #[cfg(unix)]
-    let stderr = {
-        use std::os::fd::AsFd;
-        io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from)
-    };
-    #[cfg(not(unix))]
-    let stderr = Ok::<_, io::Error>(io::stderr());
     // Nowhere is left to report a failure to.
-    let _ = stderr.and_then(|mut stderr| stderr.write_all(line.as_bytes()));
+    let _ = os::stderr().and_then(|mut stderr| stderr.write_all(line.as_bytes()));
 }
 
 #[cfg(test)]

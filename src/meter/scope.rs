@@ -1,9 +1,9 @@
 //! Scopes: metadata that many calls share, merged once, and the meter mark.
 
 use crate::common::error::{Code, Error, Result};
-use crate::common::json::edit::{find, members, spliced};
-use crate::messages::request::Choices;
+use crate::common::json::edit::{object_of_request, spliced};
 use crate::meter::Metadata;
+use crate::settings::Choices;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ impl Scope {
         let mut scope = parent.cloned().unwrap_or_default();
         scope.meter |= meter;
         let Some(text) = metadata else { return Ok(scope) };
-        let members = members(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
-        if let Some(choices) = find(&members, "revenium") {
+        let members =
+            object_of_request(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
+        if let Some(choices) = members.get("revenium") {
             let own = Choices::parse(choices.get())?;
             scope.choices = if beneath { scope.choices.over(&own) } else { own.over(&scope.choices) };
         }
-        let fields = spliced(text, &members, |member| member.name == "revenium", &[]);
+        let fields = spliced(text, &members, |name, _| name == "revenium", &[]);
         let own = Metadata::from_json(&String::from_utf8_lossy(&fields));
         scope.metadata = if beneath { own.overlay(&scope.metadata) } else { scope.metadata.overlay(&own) };
         Ok(scope)

@@ -8,7 +8,7 @@ pub mod bedrock;
 pub mod bedrock;
 pub mod choice;
 pub mod credentials;
-mod decoding;
+pub mod decoding;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
@@ -70,7 +70,7 @@ impl Serialize for HeadersJson<'_> {
 }
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
-#[cfg_attr(not(feature = "bedrock"), allow(clippy::large_enum_variant))]
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Prepared {
     Anthropic(anthropic::Prepared),
     Bedrock(bedrock::Prepared),
@@ -124,6 +124,7 @@ pub struct Reply {
     pub body: Body,
 }
 
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Body {
     Http(HttpBody),
     Bedrock(bedrock::Body),
@@ -254,7 +255,7 @@ fn request_id(headers: &HeaderMap, name: &str) -> String {
 
 /// The delay that the provider asks for. Only one above zero counts.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = retry::asked(headers, SystemTime::now())?;
+    let seconds = retry::retry_after(headers, SystemTime::now())?;
     Duration::try_from_secs_f64(seconds).ok().filter(|delay| !delay.is_zero())
 }
 

@@ -2,6 +2,8 @@
 // What goes to another service than Anthropic's own passes untouched, and is metered by what passes: Claude in AWS
 // Bedrock, Google Vertex AI and Microsoft Foundry, and the results of Message Batches.
 
+const core = require('./core.cjs');
+const { BudgetExceededError } = require('./errors.cjs');
 const { Tap, internal } = require('./observed.cjs');
 const scopes = require('./scopes.cjs').internal;
 
@@ -40,9 +42,9 @@ function decoded(text) {
 const batchOf = (method, url) => (method.toUpperCase() === 'GET' ? RESULTS.exec(url.pathname)?.[1] : undefined);
 
 /** Pass a request on, and meter what comes back. `last`: whoever made it will not try again. */
-async function watch(service, text, last, layer, input, init) {
+async function watch(service, text, headers, last, layer, input, init) {
   const startedAt = Date.now();
-  const open = () => begun(service, text, startedAt, last, layer);
+  const open = () => begun(service, text, startedAt, choicesOf(headers, last), layer);
   let response;
   try {
     response = await globalThis.fetch(input, init);
@@ -64,11 +66,31 @@ async function watch(service, text, last, layer, input, init) {
   });
 }
 
+/** What the request says of itself, as of a call that the library makes. */
+function choicesOf(headers, last) {
+  const choices = { meter_retryable: last, dropin: true };
+  for (const name of ['traceparent', 'tracestate']) {
+    const value = headers.get(name);
+    if (value !== null) choices[name] = value;
+  }
+  return choices;
+}
+
+/** The refusal of a budget, or null. Trouble of the library's own lets the call out. */
+function refusal(service, text, layer) {
+  try {
+    core.checkBudget(`{"request":${text},"admit":true,${JSON.stringify(service).slice(1)}`, layer);
+    return null;
+  } catch (error) {
+    return error instanceof BudgetExceededError ? error : null;
+  }
+}
+
 /** A tap, or null: metering never fails a call. */
-function begun(service, text, startedAt, last, layer) {
+function begun(service, text, startedAt, choices, layer) {
   const told = JSON.stringify({ ...service, started_at: startedAt });
   try {
-    const within = scopes.layer(layer, { revenium: { meter_retryable: last } });
+    const within = scopes.layer(layer, { revenium: choices });
     return new Tap(`{"request":${text},${told.slice(1)}`, within);
   } catch (error) {
     warn(error);
@@ -144,4 +166,4 @@ function warn(error) {
   process.emitWarning(`a call went out unmetered: ${error.message}`, { type: 'ReveniumWarning', code: error.code });
 }
 
-module.exports = { serviceOf, batchOf, watch, results };
+module.exports = { serviceOf, batchOf, refusal, watch, results };

@@ -2,7 +2,8 @@
 
 use super::ending;
 use crate::common::error::{Code, Error, Result};
-use crate::common::json::edit::{find, members};
+use crate::common::json::edit::object_of_request;
+use crate::common::json::object::Object;
 use crate::meter::{Metadata, Service};
 use crate::settings::ProviderChoice;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub struct Told<'a> {
     pub batch: Option<Batch>,
     /// One line of a batch's results was never worked on: it was cancelled, or it expired.
     pub unused: bool,
+    /// Of `revenium_budget_check()`: the call is made if it may be.
+    pub admit: bool,
 }
 
 /// Which request of which Message Batch.
@@ -52,17 +55,52 @@ impl Batch {
 const LONGEST_MS: f64 = 366.0 * 86_400_000.0;
 
 impl<'a> Told<'a> {
-    /// `text`: the object of `revenium_record()`.
-    pub fn parse(text: &'a str) -> Result<Told<'a>> {
-        let members = members(text)?;
+    /// The request's body, as far as it is known.
+    pub fn body(&self) -> &'a str {
+        self.request.unwrap_or("{}")
+    }
+
+    /// A call that is over; `text`: the object of `revenium_record()`.
+    pub fn parse_over(text: &'a str) -> Result<Told<'a>> {
+        let told = Told::parse(text)?.of_a_record()?;
+        if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
+            let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(told)
+    }
+
+    /// A call that is not made yet, and where it would go; or a body alone.
+    pub fn parse_planned(text: &'a str) -> Result<Told<'a>> {
+        if object_of_request(text)?.get("request").is_none() {
+            return Ok(Told::of_body(text));
+        }
+        let mut told = Told::parse(text)?.without_reply()?;
+        told.service = told.service.or_else(|| service_of(told.body()));
+        Ok(told)
+    }
+
+    fn of_body(text: &'a str) -> Told<'a> {
+        Told { request: Some(text), attempts: 1, ..Told::default() }
+    }
+
+    fn without_reply(self) -> Result<Told<'a>> {
+        if self.response.is_some() || self.events.is_some() || self.error.is_some() || self.batch.is_some() {
+            let text = "A call that is being made has no reply yet: revenium_record() takes one that is over.";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(self)
+    }
+
+    fn parse(text: &'a str) -> Result<Told<'a>> {
+        let members = object_of_request(text)?;
         let mut told = Told { attempts: 1, ..Told::default() };
         let (mut is_batch, mut batch) = (false, Batch { id: None, custom_id: None });
-        for member in &members {
-            let value = find(&members, &member.name).unwrap_or(member.value);
+        for (name, value) in members.iter() {
+            let value = members.get(name).unwrap_or(value);
             if value.get() == "null" {
                 continue;
             }
-            let name = &*member.name;
             let wanted = |what: &str| Error::new(Code::Argument, format!("\"{name}\" must be {what}."));
             match name {
                 "request" => told.request = Some(object(value).ok_or_else(|| wanted("the request's body, an object"))?),
@@ -93,39 +131,42 @@ impl<'a> Told<'a> {
                 "usage_metadata" => told.metadata = Some(Metadata::from_json(value.get())),
                 "batch" => is_batch = flag(value).ok_or_else(|| wanted("true or false"))?,
                 "batch_id" => batch.id = Some(word(value).ok_or_else(|| wanted("the batch's id"))?),
+                "admit" => told.admit = flag(value).ok_or_else(|| wanted("true or false"))?,
                 "custom_id" => batch.custom_id = Some(word(value).ok_or_else(|| wanted("the id of a request"))?),
-                _ => return Err(Error::new(Code::Argument, format!("A record has no member named \"{name}\"."))),
+                _ => return Err(unknown(name)),
             }
         }
         told.batch = is_batch.then_some(batch);
         Ok(told)
     }
 
-    /// The same for a call that is being made. A body alone is an object, too: that of the Messages API.
+    /// A call that is being made. A body alone is an object, too: that of the Messages API.
     pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
-        if find(&members(text)?, "request").is_none() {
-            return Ok(Told { request: Some(text), attempts: 1, ..Told::default() });
+        if object_of_request(text)?.get("request").is_none() {
+            return Ok(Told::of_body(text));
         }
-        let told = Told::parse(text)?;
-        if told.response.is_some() || told.events.is_some() || told.error.is_some() || told.batch.is_some() {
-            let text = "A call that is being made has no reply yet: revenium_record() takes one that is over.";
-            return Err(Error::new(Code::Argument, text));
+        Told::parse(text)?.of_a_record()?.without_reply()
+    }
+
+    fn of_a_record(self) -> Result<Told<'a>> {
+        match self.admit {
+            true => Err(unknown("admit")),
+            false => Ok(self),
         }
-        Ok(told)
     }
 
     /// `{"type":"succeeded","message":{…}}`, `{"type":"errored","error":{…}}`, or one of those that were not worked on.
     fn take_result(&mut self, value: &'a RawValue) -> Result<()> {
-        let members = members(value.get())?;
-        let kind = find(&members, "type").and_then(string).unwrap_or_default();
+        let members = object_of_request(value.get())?;
+        let kind = members.get("type").and_then(string).unwrap_or_default();
         let wrong = || Error::new(Code::Argument, "");
         match kind.as_str() {
             "succeeded" => {
-                self.response = Some(find(&members, "message").and_then(object).ok_or_else(wrong)?);
+                self.response = Some(members.get("message").and_then(object).ok_or_else(wrong)?);
             }
             "errored" => {
                 // The Messages API's own envelope, or what stands in it.
-                let error = find(&members, "error").and_then(json).ok_or_else(wrong)?;
+                let error = members.get("error").and_then(json).ok_or_else(wrong)?;
                 let inner = error.get("error").filter(|inner| inner.is_object()).unwrap_or(&error).clone();
                 self.error = ending::of(&serde_json::json!({ "error": inner }))?;
             }
@@ -134,6 +175,10 @@ impl<'a> Told<'a> {
         }
         Ok(())
     }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::Argument, format!("A record has no member named \"{name}\"."))
 }
 
 /// "error": {} is one of which nobody knows more.
@@ -153,8 +198,7 @@ fn service_named(name: &str) -> Option<Service> {
 
 /// Whose body this is: AWS and Google want a version of their own in it.
 pub fn service_of(body: &str) -> Option<Service> {
-    let members = members(body).ok()?;
-    let version = find(&members, "anthropic_version").and_then(string)?;
+    let version = Object::parse(body)?.get("anthropic_version").and_then(string)?;
     match version {
         version if version.starts_with("bedrock-") => Some(Service::Bedrock),
         version if version.starts_with("vertex-") => Some(Service::Vertex),

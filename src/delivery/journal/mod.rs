@@ -18,6 +18,7 @@ mod segment;
 mod tests;
 
 pub use self::folder::{Folder, Found, fingerprint, fingerprints, is_fingerprint};
+pub use self::frame::Contents;
 pub use self::inspect::{Look, delete, hand_over, look, probe};
 pub(super) use self::maintenance::run;
 
@@ -37,7 +38,7 @@ use self::segment::{Appended, Segment};
 use super::Destination;
 use super::queue::Queue;
 use super::record::{Fate, Row, Seq};
-use crate::common::sync;
+use crate::common::{os, sync};
 
 /// What `Options::segment_bytes` is at most.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -326,7 +327,7 @@ impl Journal {
         let segment = Segment::create(&self.folder)?;
         if self.options.synced {
             segment.sync()?;
-            std::fs::File::open(self.folder.path())?.sync_all()?;
+            os::sync_directory(self.folder.path())?;
         }
         let id = state.hold(segment, true, HEADER as u64);
         state.current = Some(id);
