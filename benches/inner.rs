@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revenium::inside::{
-    Answered, Backpressure, Batch, Call, Capture, Delivery, Destination, End, Endpoint, Framing, Metadata, Options,
-    Outgoing, Queue, Reader, RecentIds, Request, Service, Settings, Streaming, Summary, Telemetry, Times,
-    completions_url, journal, records as records_of,
+    Answered, Backpressure, Batch, Budgets, Call, Caller, Capture, Delivery, Destination, End, Endpoint, Framing,
+    Metadata, Options, Outgoing, Platform, Queue, Reader, RecentIds, Request, Rules, Service, Settings, Streaming,
+    Summary, Telemetry, Times, completions_url, journal, mask, records as records_of,
 };
 
 const DELTAS: usize = 1000;
@@ -137,6 +137,69 @@ fn metadata(c: &mut Criterion) {
     group.finish();
 }
 
+/// Whether a call may go out: by no rules, by rules that are not reached, and by rules that are, but not for this caller.
+fn budget(c: &mut Criterion) {
+    let config = r#"{"budget_enforcement":true,"team_id":"t"}"#;
+    let settings = Arc::new(Settings::load(Some(config), &|_| None).unwrap().0);
+    let (meter, _) = completions_url("http://127.0.0.1:9").unwrap();
+    let platform = Arc::new(Platform::new(settings.clone(), &meter).unwrap());
+    let budgets = Budgets::new(settings, platform);
+    let metadata = Metadata::from_json(METADATA);
+    let rules = |more: &dyn Fn(usize) -> String| {
+        let rule = |n| {
+            let more = more(n);
+            format!(r#"{{"ruleId":{n},"name":"cap-{n}","windowEnd":"2099-01-01T00:00:00Z","currentValue":{n},{more}}}"#)
+        };
+        let rules: Vec<_> = (0..200).map(rule).collect();
+        Rules::parse(format!(r#"{{"rules":[{}]}}"#, rules.join(",")).as_bytes()).unwrap()
+    };
+    let filtered = |n: usize| {
+        let filter = format!(r#"{{"dimension":"AGENT","operator":"IS","value":"agent-{n}"}}"#);
+        format!(r#""breached":true,"filters":[{filter}]"#)
+    };
+    let grouped = |n: usize| {
+        let entry = format!(r#"{{"groupValue":"user-{}","breached":true,"currentValue":99}}"#, n + 100);
+        format!(r#""groupBy":"SUBSCRIBER","groupBreakdown":[{entry}]"#)
+    };
+    let mut group = c.benchmark_group("budget check");
+    let mut check = |name: &str, rules: Rules| {
+        budgets.install(rules);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let told = black_box(&metadata).attribution();
+                budgets.admit(&Caller::new("claude-haiku-4-5", "ANTHROPIC", &told)).unwrap();
+            });
+        });
+    };
+    check("no rules", Rules::default());
+    check("200 rules, none reached", rules(&|_| r#""breached":false"#.into()));
+    check("200 rules, reached by other agents", rules(&filtered));
+    check("200 rules, reached by other subscribers", rules(&grouped));
+    group.finish();
+}
+
+/// Captured text without its secrets: its price must grow with its size, and no faster.
+fn masking(c: &mut Criterion) {
+    let prose = "The quarterly report (see https://example.com/reports/2026?page=4) names 17 regions, 3 of them new; \
+                 `fn main() { println!(\"token: {}\", t); }` is not among them.\n";
+    let secrets = format!("{prose}password=hunter2hunter2 4111 1111 1111 1111 Bearer abcdefgh12345678\n");
+    // What begins like a secret and is none.
+    let nearly = "sk-ant-a 4111-1111 eyJhbGci.eyJ -----BEGIN PRIVATE KEY----- https://user:@host secret = ' bearer \n";
+    let message = format!(r#"{{"role":"user","content":{}}},"#, serde_json::to_string(&prose.repeat(8)).unwrap());
+    for (name, line) in [("prose", prose), ("secrets", &secrets), ("nearly secrets", nearly), ("JSON", &*message)] {
+        let mut group = c.benchmark_group(format!("masking {name}"));
+        for kib in [64, 256, 1024] {
+            let mut text = line.repeat((kib << 10) / line.len());
+            if name == "JSON" {
+                text = format!("[{}]", text.trim_end_matches(','));
+            }
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(format!("{kib} KiB"), |b| b.iter(|| mask(black_box(&text)).len()));
+        }
+        group.finish();
+    }
+}
+
 /// 1,000 events through a completion queue, 10 to a network read.
 fn queue(c: &mut Criterion) {
     let mut reader = Reader::new(Framing::Sse, MAX_EVENT);
@@ -238,6 +301,6 @@ fn quick() -> Criterion {
 criterion_group! {
     name = inner;
     config = quick();
-    targets = stream, reply, request, record, metadata, queue, push, settings
+    targets = stream, reply, request, record, metadata, budget, masking, queue, push, settings
 }
 criterion_main!(inner);

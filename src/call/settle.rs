@@ -9,6 +9,7 @@ use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
 use crate::provider::Prepared;
+use crate::settings::CallKey;
 use crate::telemetry::Answered;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -112,10 +113,9 @@ fn record(
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     let account = job.metering.account.as_ref();
-    if unsent || account.is_none() && job.span.is_none() {
-        return (None, None);
-    }
-    if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
+    let is_tried_again = progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false);
+    if unsent || is_tried_again || account.is_none() && job.span.is_none() {
+        job.key.iter().for_each(CallKey::give_back);
         return (None, None);
     }
     // Where another was asked instead, what was prepared says nothing of who answered.

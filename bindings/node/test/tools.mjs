@@ -19,7 +19,7 @@ export const params = (text = 'Hello', more = {}) => ({
   ...more,
 });
 
-const control = async (path, init) => {
+export const control = async (path, init) => {
   const response = await fetch(`${sandbox}/sandbox/${path}`, init);
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return response;
