@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use revenium::completion::backpressure::Flow;
+use revenium::completion::backpressure::Backpressure;
 use revenium::completion::queue::Queue;
 use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
 use revenium::messages::request::{Request, Streaming};
@@ -150,7 +150,7 @@ fn queue(c: &mut Criterion) {
         batches.push(batch);
     }
     let queue = Queue::new(Arc::default());
-    let flow = Arc::new(Flow::default());
+    let flow = Arc::new(Backpressure::default());
     let mut buffer = vec![0; 64 << 10];
     let mut group = c.benchmark_group("queue of 1000 events");
     group.throughput(Throughput::Elements(DELTAS as u64));

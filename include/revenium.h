@@ -463,7 +463,7 @@ const char *revenium_code_name(int32_t code);
  * config: a JSON object, or NULL to take everything from the environment.
  *   A setting in `config` wins over the environment, which wins over the
  *   default. The keys are the environment names in lower case without their
- *   prefix (see README.md, "Settings"); an unknown key is an error.
+ *   prefix (see docs/settings.md); an unknown key is an error.
  * detail: may be NULL. 0 on success.
  *
  * Optional: the first call starts the library from the environment.
@@ -855,7 +855,7 @@ int32_t revenium_result_usage(revenium_result result, struct revenium_usage *out
  *   "jobs.report_outcome", "jobs.amend_outcome", "jobs.append_metrics",
  *   "jobs.outcome_history", "economics.get", "economics.put",
  *   "economics.baselines", "economics.add_baseline", "economics.add_facts",
- *   "budgets.list", "budgets.roster", "completions.cost". README.md has what
+ *   "budgets.list", "budgets.roster", "completions.cost". docs/platform.md has what
  *   each takes.
  * params: a JSON object, or NULL for none. Names as in Revenium's API, or the
  *   same in snake_case; "teamId" over the setting team_id.

@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows that still point back, of files written before the rooms were drawn. This list only shrinks.
-const KNOWN: &[(&str, &str)] = &[("call", "client"), ("completion", "call"), ("messages", "meter")];
+const KNOWN: &[(&str, &str)] = &[];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -105,7 +105,7 @@ fn unsafe_code_stays_in_its_rooms() {
     sources(&root, &mut files);
     for file in files {
         let within = file.strip_prefix(&root).unwrap();
-        if within.starts_with("abi") || within == Path::new("common/os.rs") {
+        if within.starts_with("abi") || within.starts_with("common/os") {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();

@@ -2,11 +2,8 @@
 
 use super::types::*;
 use super::{edge, scope};
-use crate::call::observed::record;
-use crate::call::observed::tap::Tap;
-use crate::call::observed::tool;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::Code;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -52,7 +49,7 @@ pub unsafe extern "C" fn revenium_record(
     unsafe {
         edge::with_result(detail, true, || {
             let record = edge::required_text(record, record_len)?;
-            let outcome = record::record(&core().engine()?, record, scope::named(scope)?)?;
+            let outcome = process().client()?.record(record, scope::named(scope)?)?;
             Ok(Some(Arc::new(outcome)))
         })
     }
@@ -80,8 +77,8 @@ pub unsafe extern "C" fn revenium_tap_new(
     unsafe {
         edge::with_handle(tap, false, || {
             let request = edge::required_text(request, request_len)?;
-            let tap = Tap::new(core().engine()?, request, scope::named(scope)?)?;
-            Ok(core().registry.insert(Object::Tap(Arc::new(tap))))
+            let tap = process().client()?.tap(request, scope::named(scope)?)?;
+            Ok(process().handles.insert(Object::Tap(Arc::new(tap))))
         })
     }
 }
@@ -92,7 +89,7 @@ pub unsafe extern "C" fn revenium_tap_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tap_write(tap: revenium_tap, bytes: *const c_void, len: usize) -> i32 {
     edge::code(|| {
-        let tap = core().registry.tap(tap)?;
+        let tap = process().handles.tap(tap)?;
         // SAFETY: the header asks for so many readable bytes.
         let bytes = unsafe { edge::bytes(bytes, len)? };
         if !bytes.is_empty() {
@@ -114,7 +111,7 @@ pub unsafe extern "C" fn revenium_tap_write(tap: revenium_tap, bytes: *const c_v
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tap_end(tap: revenium_tap, ending: *const c_char, ending_len: usize) -> i32 {
     edge::code(|| {
-        let tap = core().registry.tap(tap)?;
+        let tap = process().handles.tap(tap)?;
         // SAFETY: the header asks for valid pointers.
         tap.end(unsafe { edge::text(ending, ending_len)? })?;
         Ok(Code::Ok)
@@ -149,8 +146,7 @@ pub unsafe extern "C" fn revenium_tool_event(
     unsafe {
         edge::with_result(detail, true, || {
             let event = edge::required_text(event, event_len)?;
-            let engine = core().engine()?;
-            let outcome = tool::tool_event(&engine, event, scope::named(scope)?)?;
+            let outcome = process().client()?.tool_event(event, scope::named(scope)?)?;
             Ok(Some(Arc::new(outcome)))
         })
     }

@@ -3,8 +3,8 @@
 //! Revenium answers 400 to the whole record for some malformed fields, and 201 without ever storing it for over-long
 //! ones. So: what has a pattern is dropped when it does not match, what is only too long is cut.
 
-use super::json;
 use super::subscriber::Subscriber;
+use crate::common::json::object::Quoted;
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
@@ -144,7 +144,7 @@ impl Field {
         })
     }
 
-    pub fn read(self, given: Given<'_>) -> Reading {
+    pub fn read(self, given: Input<'_>) -> Parsed {
         match self.kind() {
             Kind::Text(limit) => text(given, limit),
             Kind::Token(limit, marks) => matching(given, |text| is_token(text, limit, marks)),
@@ -179,7 +179,7 @@ pub(super) fn is_spelled(name: &str, wire: &str) -> bool {
 
 /// A value as somebody gave it.
 #[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
+pub(super) enum Input<'a> {
     Json(&'a RawValue),
     /// From outside of JSON, where every value is text.
     Plain(&'a str),
@@ -187,18 +187,23 @@ pub(super) enum Given<'a> {
 
 enum Scalar<'a> {
     Null,
-    Text(json::Text<'a>),
+    Text {
+        text: Cow<'a, str>,
+        /// Half of a surrogate pair was replaced by U+FFFD.
+        mended: bool,
+    },
     Number(&'a str),
     Other,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Input<'a> {
     fn scalar(self) -> Scalar<'a> {
         match self {
-            Given::Plain(text) => Scalar::Text(json::Text { text: text.trim().into(), mended: false }),
-            Given::Json(raw) => match raw.get().as_bytes().first() {
+            Input::Plain(text) => Scalar::Text { text: text.trim().into(), mended: false },
+            Input::Json(raw) => match raw.get().as_bytes().first() {
                 Some(b'n') => Scalar::Null,
-                Some(b'"') => json::text(raw).map_or(Scalar::Other, Scalar::Text),
+                Some(b'"') => Quoted::of(raw)
+                    .map_or(Scalar::Other, |quoted| Scalar::Text { text: quoted.text(), mended: quoted.is_broken() }),
                 Some(b'-' | b'0'..=b'9') => Scalar::Number(raw.get()),
                 _ => Scalar::Other,
             },
@@ -236,21 +241,21 @@ impl Value {
 }
 
 /// What became of a value. The words are for a warning: they never hold the value itself.
-pub(super) enum Reading {
+pub(super) enum Parsed {
     /// Null or blank, which says nothing.
     Unset,
     Set(Value),
     /// Set, and worth a warning.
-    Noted(Value, &'static str),
-    Refused(&'static str),
+    Warned(Value, &'static str),
+    Rejected(&'static str),
 }
 
-impl Reading {
-    fn noting(self, note: impl FnOnce(&Value) -> Option<&'static str>) -> Reading {
+impl Parsed {
+    fn noting(self, note: impl FnOnce(&Value) -> Option<&'static str>) -> Parsed {
         match self {
-            Reading::Set(value) => match note(&value) {
-                Some(note) => Reading::Noted(value, note),
-                None => Reading::Set(value),
+            Parsed::Set(value) => match note(&value) {
+                Some(note) => Parsed::Warned(value, note),
+                None => Parsed::Set(value),
             },
             other => other,
         }
@@ -262,25 +267,25 @@ const NOT_A_NUMBER: &str = "is not a number in its range";
 const MALFORMED: &str = "is malformed";
 
 /// Text trimmed and cut at `limit` characters.
-pub(super) fn text(given: Given<'_>, limit: usize) -> Reading {
+pub(super) fn text(given: Input<'_>, limit: usize) -> Parsed {
     let (text, mended) = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text(json::Text { text, mended }) => (text, mended),
+        Scalar::Null => return Parsed::Unset,
+        Scalar::Text { text, mended } => (text, mended),
         Scalar::Number(digits) => (digits.into(), false),
-        Scalar::Other => return Reading::Refused(NOT_TEXT),
+        Scalar::Other => return Parsed::Rejected(NOT_TEXT),
     };
     let trimmed = text.trim();
     if trimmed.is_empty() {
-        return Reading::Unset;
+        return Parsed::Unset;
     }
     let cut = cut(trimmed, limit).trim_end();
     let value = Value::Text(cut.into());
     if cut.len() < trimmed.len() {
-        Reading::Noted(value, "is too long and was cut")
+        Parsed::Warned(value, "is too long and was cut")
     } else if mended {
-        Reading::Noted(value, "held half a character, which was replaced")
+        Parsed::Warned(value, "held half a character, which was replaced")
     } else {
-        Reading::Set(value)
+        Parsed::Set(value)
     }
 }
 
@@ -293,19 +298,19 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
 }
 
 /// Text that goes out only whole and as it is, a line break at its end included.
-fn matching(given: Given<'_>, matches: impl FnOnce(&str) -> bool) -> Reading {
+fn matching(given: Input<'_>, matches: impl FnOnce(&str) -> bool) -> Parsed {
     let text: Cow<str> = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text(text) => text.text,
+        Scalar::Null => return Parsed::Unset,
+        Scalar::Text { text, .. } => text,
         Scalar::Number(digits) => digits.into(),
-        Scalar::Other => return Reading::Refused(NOT_TEXT),
+        Scalar::Other => return Parsed::Rejected(NOT_TEXT),
     };
     if text.trim().is_empty() {
-        Reading::Unset
+        Parsed::Unset
     } else if matches(&text) {
-        Reading::Set(Value::Text(text.into()))
+        Parsed::Set(Value::Text(text.into()))
     } else {
-        Reading::Refused(MALFORMED)
+        Parsed::Rejected(MALFORMED)
     }
 }
 
@@ -320,26 +325,26 @@ fn is_job_id(text: &str) -> bool {
         && !matches!(text, "types" | "conversion-funnel")
 }
 
-fn word(given: Given<'_>, words: &'static [&'static str]) -> Reading {
+fn word(given: Input<'_>, words: &'static [&'static str]) -> Parsed {
     match text(given, usize::MAX) {
-        Reading::Set(Value::Text(text)) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
-            Some(word) => Reading::Set(Value::Text((*word).into())),
-            None => Reading::Refused(MALFORMED),
+        Parsed::Set(Value::Text(text)) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
+            Some(word) => Parsed::Set(Value::Text((*word).into())),
+            None => Parsed::Rejected(MALFORMED),
         },
-        Reading::Unset => Reading::Unset,
-        _ => Reading::Refused(MALFORMED),
+        Parsed::Unset => Parsed::Unset,
+        _ => Parsed::Rejected(MALFORMED),
     }
 }
 
-fn number(given: Given<'_>, value: impl FnOnce(Number) -> Option<Value>) -> Reading {
+fn number(given: Input<'_>, value: impl FnOnce(Number) -> Option<Value>) -> Parsed {
     let read = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text(text) if text.text.trim().is_empty() => return Reading::Unset,
-        Scalar::Text(text) => numeral(text.text.trim()),
+        Scalar::Null => return Parsed::Unset,
+        Scalar::Text { text, .. } if text.trim().is_empty() => return Parsed::Unset,
+        Scalar::Text { text, .. } => numeral(text.trim()),
         Scalar::Number(digits) => numeral(digits),
         Scalar::Other => None,
     };
-    read.and_then(value).map_or(Reading::Refused(NOT_A_NUMBER), Reading::Set)
+    read.and_then(value).map_or(Parsed::Rejected(NOT_A_NUMBER), Parsed::Set)
 }
 
 /// A finite number, in JSON's way of writing or with a sign or a point where JSON has none.
@@ -359,15 +364,15 @@ mod tests {
     /// What goes out for a JSON value, as JSON text: empty when nothing does.
     fn sent(field: Field, json: &str) -> String {
         let raw: &RawValue = serde_json::from_str(json).unwrap();
-        match field.read(Given::Json(raw)) {
-            Reading::Set(value) | Reading::Noted(value, _) => match value {
+        match field.read(Input::Json(raw)) {
+            Parsed::Set(value) | Parsed::Warned(value, _) => match value {
                 Value::Text(text) => format!("{:?}", &*text),
                 Value::Integer(integer) => integer.to_string(),
                 Value::Number(number) => number.to_string(),
                 Value::Subscriber(_) | Value::Hidden => panic!("{json}"),
             },
-            Reading::Unset => "unset".into(),
-            Reading::Refused(_) => String::new(),
+            Parsed::Unset => "unset".into(),
+            Parsed::Rejected(_) => String::new(),
         }
     }
 
@@ -468,7 +473,7 @@ mod tests {
     fn odd_values_are_worth_a_warning() {
         let noted = |field: Field, json: &str| {
             let raw: &RawValue = serde_json::from_str(json).unwrap();
-            matches!(field.read(Given::Json(raw)), Reading::Noted(..))
+            matches!(field.read(Input::Json(raw)), Parsed::Warned(..))
         };
         assert!(noted(Field::ResponseQualityScore, "93"));
         assert!(!noted(Field::ResponseQualityScore, "1"));
@@ -479,10 +484,10 @@ mod tests {
 
     #[test]
     fn plain_values_are_trimmed_first() {
-        let read = Field::AgenticJobId.read(Given::Plain(" job-1\r\n"));
-        assert!(matches!(read, Reading::Set(Value::Text(text)) if &*text == "job-1"));
-        assert!(matches!(Field::RetryNumber.read(Given::Plain("4 ")), Reading::Set(Value::Integer(4))));
-        assert!(matches!(Field::RetryNumber.read(Given::Plain("x")), Reading::Refused(_)));
-        assert!(matches!(Field::Subscriber.read(Given::Plain("somebody")), Reading::Refused(_)));
+        let read = Field::AgenticJobId.read(Input::Plain(" job-1\r\n"));
+        assert!(matches!(read, Parsed::Set(Value::Text(text)) if &*text == "job-1"));
+        assert!(matches!(Field::RetryNumber.read(Input::Plain("4 ")), Parsed::Set(Value::Integer(4))));
+        assert!(matches!(Field::RetryNumber.read(Input::Plain("x")), Parsed::Rejected(_)));
+        assert!(matches!(Field::Subscriber.read(Input::Plain("somebody")), Parsed::Rejected(_)));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Record;
 use super::capture::{Capture, mask};
-use super::clock::utc_of;
 use super::fields::{Field, cut};
 use super::metadata::Metadata;
+use super::time::utc_of;
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::writer::ObjectWriter;
 use serde_json::{Map, Value};

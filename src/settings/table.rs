@@ -1,4 +1,4 @@
-//! The table itself: one row for each setting. README's table is made from it.
+//! The table itself: one row for each setting. The tables of README and docs/settings.md are made from it.
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -247,7 +247,7 @@ pub(super) static TABLE: &[Setting] = &[
 
     // Provider and AWS.
     text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
-        |s, v| parse::choice(v, &[("auto", ProviderChoice::Auto), ("anthropic", ProviderChoice::Anthropic), ("bedrock", ProviderChoice::Bedrock)], &mut s.provider),
+        |s, v| parse::choice(v, &ProviderChoice::NAMES, &mut s.provider),
         "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly.").steering(Steers::Every),
     flag("body_choices", "true", |s, v| s.body_choices = v,
         "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices.").steering(Steers::Every),
@@ -292,7 +292,7 @@ pub(super) static TABLE: &[Setting] = &[
         .env(&["REVENIUM_METERING_QUEUE_SIZE", "REVENIUM_BUFFER_MAX_SIZE"]),
     number("metering_queue_bytes", 64 * KIB..=GIB, "67108864", |s, v| s.metering_queue_bytes = v as usize, "Their size in bytes."),
     text("spool_dir", "the path of a directory", "", |s, v| { s.spool_dir = Some(v.into()); true },
-        "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`. `\"\"` in the configuration: keep nothing on disk."),
+        "Where records wait on disk until they are delivered. Default: `revenium` in `$XDG_STATE_HOME`, else in `~/.local/state`; on Windows in `%LOCALAPPDATA%`. `\"\"` in the configuration: keep nothing on disk."),
     number("spool_max_bytes", MIB..=1024 * GIB, "268435456", |s, v| s.spool_max_bytes = v, "Most space the spool takes."),
     number("spool_max_age_s", 60..=366 * DAY / SECOND, "604800", |s, v| s.spool_max_age_s = v, "Age in seconds at which an undelivered record is given up."),
     text("spool_sync", "`process` or `power`", "process",
@@ -373,7 +373,7 @@ pub(super) static TABLE: &[Setting] = &[
     record("skill_invocation_trigger", "Default for this field of the usage metadata."),
 ];
 
-/// README's table of settings.
+/// The table of settings in `docs/settings.md`; README has some of its rows.
 pub fn table_markdown() -> String {
     let mut table =
         String::from("| JSON key | Environment | Value | Default | Meaning |\n| --- | --- | --- | --- | --- |\n");

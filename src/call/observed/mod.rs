@@ -4,29 +4,36 @@
 //! `record` takes a call that is over, `tap` one whose reply passes by; `reply` reads that, `ending` how it ended.
 
 mod ending;
-pub mod record;
+pub mod ledger;
+mod record;
 mod reply;
-pub mod tap;
+mod tap;
 mod told;
-pub mod tool;
+mod tool;
 
-use self::told::Told;
-use crate::client::{Engine, Metering};
-use crate::common::error::{Code, Error, Result};
-use crate::messages::Summary;
-use crate::messages::request::{Choices, Request, Streaming};
+pub use record::record;
+pub use tap::Tap;
+pub use told::Told;
+pub use tool::tool_event;
+
+use super::{Context, Metering, outgoing};
+use crate::common::error::{Code, Error};
+use crate::messages::request::Request;
+use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
-use crate::meter::scope::Scope;
-use crate::meter::{self, End, RequestFacts, Service, Times};
+use crate::meter::{self, End, Service, Times};
+use crate::settings::{CallKey, Choices};
 use crate::telemetry::{Answered, Begun};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A call of somebody else, as far as it is known before its reply.
-struct Observed {
-    engine: Arc<Engine>,
+pub struct Observed {
+    context: Arc<Context>,
     facts: RequestFacts,
     metering: Metering,
+    key: Option<CallKey>,
     /// Of the calls that have one.
     span: Option<Begun>,
     choices: Choices,
@@ -41,37 +48,37 @@ struct Observed {
 }
 
 impl Observed {
-    fn new(engine: Arc<Engine>, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
-        let scope = scope.unwrap_or_default();
-        let body = told.request.unwrap_or("{}");
-        let mut request = Request::parse_within(body, Streaming::AsRequested, &scope.choices)?;
-        engine.mistrust(&mut request, &scope)?;
-        let mut metering = engine.metering(&request, &scope, told.region.as_deref())?;
+    /// `request`: what was told of it, read.
+    pub fn new(
+        context: Arc<Context>,
+        told: &Told<'_>,
+        mut request: Request,
+        mut metering: Metering,
+        span: Option<Begun>,
+    ) -> Observed {
+        context.counters.observed.fetch_add(1, Ordering::Relaxed);
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
         }
-        // An answer of a batch is no call: nobody waited for it.
-        let span = engine.begin_span(&request, &scope).filter(|_| told.batch.is_none());
-        if span.is_some() {
-            engine.start_export()?;
-        }
         let service =
-            told.service.or_else(|| told::service_of(body)).or(request.choices.provider.and_then(told::chosen));
+            told.service.or_else(|| told::service_of(told.body())).or(request.choices.provider.and_then(told::chosen));
         if request.facts.model.is_empty() {
             request.facts.model.clone_from(&told.model.clone().unwrap_or_default());
         }
-        Ok(Observed {
-            engine,
+        Observed {
+            context,
+            key: if told.batch.is_some() { None } else { metering.next_key() },
+            // An answer of a batch is no call: nobody waited for it.
+            span: span.filter(|_| told.batch.is_none()),
             body: metering.capture.prompts.then_some(request.body),
             metering,
-            span,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
             region: told.region.clone(),
             streamed: told.streamed.or(request.wants_stream.then_some(true)),
             facts: request.facts,
-        })
+        }
     }
 
     /// Whether anybody wants to know what comes of it.
@@ -93,7 +100,7 @@ impl Observed {
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
-            self.engine.ratios.estimate(model, summary)
+            self.context.ratios.estimate(model, summary)
         });
         let call = meter::Call {
             service,
@@ -107,20 +114,20 @@ impl Observed {
             region: self.region.as_deref(),
             batch: seen.batch,
             estimated_output,
-            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
+            mark_unbilled_refusals: self.context.settings.mark_unbilled_refusals,
             prompts: prompts.as_ref(),
             capture: self.metering.capture,
-            key: self.metering.key.as_ref(),
-            recent_ids: &self.engine.recent_ids,
-            middleware_source: &self.engine.settings.middleware_source,
+            key: self.key.as_ref(),
+            recent_ids: &self.context.recent_ids,
+            middleware_source: &self.context.settings.middleware_source,
         };
         let records = if account.is_some() { meter::records(&call) } else { Vec::new() };
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        if let (Some(span), Some(telemetry)) = (&self.span, self.engine.telemetry()) {
+        if let (Some(span), Some(telemetry)) = (&self.span, &self.context.telemetry) {
             telemetry.end(span, &call, &Answered { transaction_id: transaction_id.as_deref(), ..Answered::default() });
         }
         if let Some(account) = account {
-            self.engine.deliver_now(account, records);
+            account.delivery.push(records.into_iter().map(outgoing));
         }
         transaction_id
     }

@@ -5,7 +5,7 @@ mod mask;
 
 pub use mask::mask;
 
-use super::json;
+use crate::common::json::object as json;
 use cut::Node;
 use serde_json::value::RawValue;
 
@@ -73,7 +73,7 @@ fn array(value: &RawValue, limit: usize, cut: &mut bool) -> Option<String> {
 
 fn system(value: &RawValue, limit: usize, cut: &mut bool) -> Option<String> {
     let (text, is_cut) = match json::text(value) {
-        Some(text) => cut::text(&text.text, limit),
+        Some(text) => cut::text(&text, limit),
         None if value.get() == "null" => return None,
         None => {
             let mut json = String::new();
@@ -89,8 +89,8 @@ fn system(value: &RawValue, limit: usize, cut: &mut bool) -> Option<String> {
 fn part(block: &RawValue, streamed: bool, limit: usize, cut: &mut bool) -> Option<String> {
     let (mut kind, mut text) = (None, None);
     json::members(block.get(), |name, value| match name.get() {
-        r#""type""# => kind = json::text(value).map(|kind| kind.text.into_owned()),
-        r#""text""# => text = json::text(value).map(|text| text.text.into_owned()),
+        r#""type""# => kind = json::string(value),
+        r#""text""# => text = json::string(value),
         _ => {}
     });
     if kind.as_deref() == Some("text") {

@@ -1,0 +1,44 @@
+//! Calls that something else makes, and uses of tools: what this client has to do with them.
+
+use super::Client;
+use crate::call::observed::{Observed, Tap, Told, record, tool_event};
+use crate::common::error::Result;
+use crate::completion::outcome::Outcome;
+use crate::messages::request::{Request, Streaming};
+use crate::meter::scope::Scope;
+use std::sync::Arc;
+
+impl Client {
+    /// revenium_record()
+    pub fn record(&self, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
+        let told = Told::parse_over(text)?;
+        let observed = self.observe(&told, scope)?;
+        Ok(record(&told, &observed, || self.ledger()))
+    }
+
+    /// revenium_tap_new()
+    pub fn tap(&self, text: &str, scope: Option<Arc<Scope>>) -> Result<Tap> {
+        let told = Told::parse_begun(text)?;
+        Ok(Tap::new(self.observe(&told, scope)?, &told))
+    }
+
+    /// revenium_tool_event()
+    pub fn tool_event(&self, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
+        let scope = scope.unwrap_or_default();
+        let request = Request::parse_within("{}", Streaming::AsRequested, &scope.choices)?;
+        let span = self.begin_span(&request, &scope);
+        let outcome = tool_event(&self.context, text, &self.metering(&request, &scope, None)?, span.as_ref())?;
+        self.start_export(span.as_ref())?;
+        Ok(outcome)
+    }
+
+    fn observe(&self, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
+        let scope = scope.unwrap_or_default();
+        let mut request = Request::parse_within(told.body(), Streaming::AsRequested, &scope.choices)?;
+        self.mistrust(&mut request, &scope)?;
+        let metering = self.metering(&request, &scope, told.region.as_deref())?;
+        let span = self.begin_span(&request, &scope);
+        self.start_export(span.as_ref())?;
+        Ok(Observed::new(self.context.clone(), told, request, metering, span))
+    }
+}
