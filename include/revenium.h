@@ -463,7 +463,7 @@ const char *revenium_code_name(int32_t code);
  * config: a JSON object, or NULL to take everything from the environment.
  *   A setting in `config` wins over the environment, which wins over the
  *   default. The keys are the environment names in lower case without their
- *   prefix (see README.md, "Settings"); an unknown key is an error.
+ *   prefix (see docs/settings.md); an unknown key is an error.
  * detail: may be NULL. 0 on success.
  *
  * Optional: the first call starts the library from the environment.
@@ -688,6 +688,9 @@ int32_t revenium_call_resume(revenium_call call);
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id", and whose usage is the reply's.
+ * With the setting `otlp` on, the call is a span as well, in the trace context
+ *   that the request's "revenium" or the scope names; answers of a batch are
+ *   none, since nobody waited for them.
  * Never waits for the network: the record is on disk when this returns.
  */
 int32_t revenium_record(const char *record, size_t record_len, revenium_scope scope, revenium_result *detail);
@@ -699,7 +702,9 @@ int32_t revenium_record(const char *record, size_t record_len, revenium_scope sc
  *
  * request: the request's body; or, with a member "request" that holds it, the
  *   object of revenium_record() without what came of the call: "provider",
- *   "model", "region", "streamed", "usage_metadata".
+ *   "model", "region", "streamed", "usage_metadata". With `otlp` on it is a span,
+ *   as in revenium_record(); "dropin" in its "revenium" says that its SDK makes
+ *   one of its own.
  * tap: receives a handle to release; or, on an error, a result with its reason.
  * Never waits. One tap may be used by any thread, by one at a time.
  */
@@ -740,6 +745,8 @@ int32_t revenium_tap_end(revenium_tap tap, const char *ending, size_t ending_len
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id".
+ * With the setting `otlp` on, it is a span "execute_tool TOOL" as well, in the
+ *   trace context that the scope names.
  * Never waits for the network: the event is on disk when this returns.
  */
 int32_t revenium_tool_event(const char *event,
@@ -848,7 +855,7 @@ int32_t revenium_result_usage(revenium_result result, struct revenium_usage *out
  *   "jobs.report_outcome", "jobs.amend_outcome", "jobs.append_metrics",
  *   "jobs.outcome_history", "economics.get", "economics.put",
  *   "economics.baselines", "economics.add_baseline", "economics.add_facts",
- *   "budgets.list", "budgets.roster", "completions.cost". README.md has what
+ *   "budgets.list", "budgets.roster", "completions.cost". docs/platform.md has what
  *   each takes.
  * params: a JSON object, or NULL for none. Names as in Revenium's API, or the
  *   same in snake_case; "teamId" over the setting team_id.

@@ -2,7 +2,7 @@
 # page.sh: the sandbox's page and `revenium watch` in a browser. Needs everything built (make build), node,
 # npm and Chromium; says in one line what is missing, and is left out then. Arguments go to the test runner.
 #   CHROMIUM        the browser (default: chromium)
-#   REVENIUM_BLESS  writes the screenshots of README
+#   REVENIUM_BLESS  writes the screenshots in docs
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

@@ -13,7 +13,7 @@ import (
 
 // Platform asks Revenium for something and gives its answer, JSON.
 //
-// operation is one of those in README.md of librevenium, "jobs.get" say; params is nil, a map, a struct with JSON tags, or
+// operation is one of those in docs/platform.md of librevenium, "jobs.get" say; params is nil, a map, a struct with JSON tags, or
 // anything else that marshals to a JSON object, named as in Revenium's API ("teamId" wins over the setting team_id). It is
 // tried again where that may help, for minutes: the context's deadline bounds it.
 //

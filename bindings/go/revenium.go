@@ -18,7 +18,7 @@ const (
 	flushSlice = 50 * time.Millisecond
 )
 
-// Config holds settings by their JSON keys; the README of librevenium lists them. A setting given here wins over the
+// Config holds settings by their JSON keys; docs/settings.md of librevenium lists them. A setting given here wins over the
 // environment. An unknown key is an error.
 type Config map[string]any
 

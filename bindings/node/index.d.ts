@@ -229,7 +229,7 @@ export interface PlatformOptions {
 }
 
 /**
- * Ask Revenium for something: one of the operations in README.md of librevenium, `jobs.get` say. `params` are named as in
+ * Ask Revenium for something: one of the operations in docs/platform.md of librevenium, `jobs.get` say. `params` are named as in
  * Revenium's API; `teamId` wins over the setting `team_id`.
  *
  * Rejects with ReveniumError before anything is sent (`REVENIUM_E_ARGUMENT`, `_CONFIG`: an unknown operation or parameter,
@@ -358,7 +358,7 @@ export function verifyWebhook(webhook: {
   toleranceSeconds?: number;
 }): boolean;
 
-/** Settings by their JSON keys, which README.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
+/** Settings by their JSON keys, which docs/settings.md of librevenium lists: `metering_api_key`, `selective_metering`, … */
 export type Config = Record<string, string | number | boolean | object | null>;
 
 /**

@@ -1,11 +1,11 @@
 //! What every export has around it: no panic passes, out parameters are zeroed, pointers become text.
 
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::outcome::Outcome;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ pub unsafe fn with_result(out: *mut u64, optional: bool, body: impl FnOnce() -> 
         && !out.is_null()
     {
         // SAFETY: not NULL, so it points to room for a handle.
-        unsafe { *out = core().registry.insert(Object::Outcome(outcome)) };
+        unsafe { *out = process().handles.insert(Object::Outcome(outcome)) };
     }
     code as i32
 }
@@ -119,7 +119,7 @@ pub unsafe fn text<'a>(text: *const c_char, len: usize) -> Result<Option<&'a str
     }
     let len = match len {
         // SAFETY: REVENIUM_NTS promises a NUL.
-        usize::MAX => unsafe { libc::strlen(text) },
+        usize::MAX => unsafe { CStr::from_ptr(text) }.count_bytes(),
         len => len,
     };
     // SAFETY: `len` bytes are readable there.

@@ -9,7 +9,7 @@ pub use redact::redact;
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::mem;
 use std::process;
 use std::str::FromStr;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use once_cell::race::OnceBox;
 
 use crate::common::error::{Code, Error, Result};
+use crate::common::os;
 
 /// As in the header: `REVENIUM_LOG_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,16 +310,8 @@ fn one_line(text: &str) -> String {
 
 fn to_stderr(level: Level, line: &str) {
     let line = format!("revenium: {level}: {line}\n");
-    // `io::stderr().lock()` may be held for ever by a thread that a fork left behind; the descriptor has no lock.
-    #[cfg(unix)]
-    let stderr = {
-        use std::os::fd::AsFd;
-        io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from)
-    };
-    #[cfg(not(unix))]
-    let stderr = Ok::<_, io::Error>(io::stderr());
     // Nowhere is left to report a failure to.
-    let _ = stderr.and_then(|mut stderr| stderr.write_all(line.as_bytes()));
+    let _ = os::stderr().and_then(|mut stderr| stderr.write_all(line.as_bytes()));
 }
 
 #[cfg(test)]

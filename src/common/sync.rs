@@ -4,6 +4,7 @@
 //! forked just then would find locked for ever. parking_lot is for what is held shortly and never waited on.
 
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 pub use std::sync::MutexGuard;
@@ -22,8 +23,13 @@ impl<T> Mutex<T> {
     }
 }
 
+/// What is waited for changes with the mutex held, or the mutex is taken between the change and the notice.
 #[derive(Debug, Default)]
-pub struct Condvar(std::sync::Condvar);
+pub struct Condvar {
+    condition: std::sync::Condvar,
+    /// The standard library's asks the kernel at each notice, also where nobody waits.
+    waiting: AtomicUsize,
+}
 
 impl Condvar {
     pub fn new() -> Condvar {
@@ -31,21 +37,35 @@ impl Condvar {
     }
 
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = self.condition.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
     }
 
     /// True: the time came first.
     pub fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, deadline: Instant) -> (MutexGuard<'a, T>, bool) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let (guard, ended) = self.0.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let (guard, ended) = self.condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         (guard, ended.timed_out())
     }
 
     pub fn notify_one(&self) {
-        self.0.notify_one();
+        if self.is_waited_for() {
+            self.condition.notify_one();
+        }
     }
 
     pub fn notify_all(&self) {
-        self.0.notify_all();
+        if self.is_waited_for() {
+            self.condition.notify_all();
+        }
+    }
+
+    /// Whoever waits was counted with the mutex held, before it was free for the change that is told of now.
+    fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }

@@ -1,6 +1,6 @@
 //! Events as they go to the caller.
 
-use super::json::Quoted;
+use crate::common::json::object::Quoted;
 
 /// As in the header: `REVENIUM_EVENT_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

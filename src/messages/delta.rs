@@ -1,6 +1,6 @@
 //! The events that make up nearly all of a stream: a piece of text, of thinking, or of a tool's input.
 
-use super::json::{Object, Quoted, count};
+use crate::common::json::object::{Object, Quoted, count};
 
 /// Which part of a content block grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

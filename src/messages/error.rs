@@ -1,7 +1,7 @@
 //! Errors that a provider or gateway sends where a message was expected: in a stream, or as the body of a 200.
 
-use super::json::{Object, count};
 use crate::common::error::{Code, Error, HttpError};
+use crate::common::json::object::{Object, count};
 
 /// Whether `object`, an event, is an error: the Messages API's, or without `type`, as gateways send it.
 pub(super) fn is_error(object: &Object<'_>) -> bool {

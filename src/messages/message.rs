@@ -4,10 +4,10 @@ use serde_json::value::RawValue;
 
 use super::batch::Kind;
 use super::delta::{Delta, Part, index_of};
-use super::json::{Members, Object, count, is_null, quote, string};
 use super::partial;
 use super::summary::{Summary, Tokens};
 use crate::common::error::{Code, Error, Result};
+use crate::common::json::object::{Members, Object, count, is_null, quote, string};
 
 /// Members of `usage` that stay as in message_start, whatever a message_delta says: so do the vendor's own SDKs.
 const USAGE_STAYS: [&str; 4] = ["cache_creation", "service_tier", "inference_geo", "speed"];
@@ -102,7 +102,7 @@ impl Message {
 
     /// Takes over a delta that makes a block longer. One for an unknown block, or of another type, changes nothing.
     pub(super) fn grow(&mut self, delta: &Delta<'_>) {
-        self.bytes += delta.added.len();
+        self.bytes += delta.added.written_len();
         // Not by `block()`, which would borrow all of the message.
         let block = self.blocks.iter_mut().rev().find(|block| block.index == delta.index);
         if let Some(block) = block

@@ -8,7 +8,7 @@
 mod batch;
 mod delta;
 mod error;
-mod json;
+mod facts;
 mod message;
 mod partial;
 pub mod request;
@@ -17,6 +17,7 @@ pub mod summary;
 
 pub use batch::{Batch, Event, Kind};
 pub use error::code_of as code_of_error;
+pub use facts::{Asked, RequestFacts};
 pub use message::Message;
 pub use summary::{Iteration, Summary, Tokens, Usage, Written, text_of};
 
@@ -24,8 +25,8 @@ use serde::de::IgnoredAny;
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::mend;
+use crate::common::json::object::Object;
 use delta::Delta;
-use json::Object;
 use sse::Splitter;
 
 /// Bedrock's own count of a call's tokens.

@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::json::StringEnd;
+use crate::common::json::object::StringEnd;
 
 /// Makes whole JSON of the begin of one: drops a string, number, key or literal that is cut, and closes what is open.
 /// Empty when nothing is certain yet. `None`: this is not the begin of any JSON.

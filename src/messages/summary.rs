@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use super::delta::Part;
 use super::error;
-use super::json::{Object, count, string};
 use crate::common::error::{Code, Error, Result};
+use crate::common::json::object::{Object, count, string};
 
 /// Entries of `usage.iterations` that are kept apart.
 const MAX_ITERATIONS: usize = 64;

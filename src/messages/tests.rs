@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::common::json::object::quote;
 
 const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":1},"new":1.0}}"#;
 const STOP: &str = r#"{"type":"message_stop"}"#;
@@ -16,11 +17,11 @@ fn delta(index: u32, delta: &str) -> String {
 }
 
 fn text(index: u32, text: &str) -> String {
-    delta(index, &format!(r#"{{"type":"text_delta","text":{}}}"#, json::quote(text)))
+    delta(index, &format!(r#"{{"type":"text_delta","text":{}}}"#, quote(text)))
 }
 
 fn input(index: u32, json: &str) -> String {
-    delta(index, &format!(r#"{{"type":"input_json_delta","partial_json":{}}}"#, json::quote(json)))
+    delta(index, &format!(r#"{{"type":"input_json_delta","partial_json":{}}}"#, quote(json)))
 }
 
 fn end(reason: &str) -> String {
@@ -632,7 +633,7 @@ proptest! {
     fn a_message_survives_being_streamed(parts in prop::collection::vec(any::<String>(), 0..8), number in "-?[1-9][0-9]{0,30}(\\.0{1,3})?") {
         let mut events = vec![START.to_owned(), block(0, r#"{"type":"text","text":""}"#)];
         events.extend(parts.iter().map(|part| text(0, part)));
-        let tool = format!("{{\"n\":{number},\"s\":{}}}", json::quote(&parts.concat()));
+        let tool = format!("{{\"n\":{number},\"s\":{}}}", quote(&parts.concat()));
         events.push(block(1, r#"{"type":"tool_use","input":{}}"#));
         let chars: Vec<char> = tool.chars().collect();
         events.extend(chars.chunks(3).map(|chunk| input(1, &chunk.iter().collect::<String>())));

@@ -1,29 +1,27 @@
 //! METER: the facts of one call become the records that go to Revenium.
 //!
-//! Pure: no I/O, no clock, no runtime. `request` reads the request, `metadata` reads what the user tells about the call
+//! Pure: no I/O, no clock, no runtime. `metadata` reads what the user tells about the call
 //! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
 
 pub mod capture;
-mod clock;
 mod ending;
 mod estimate;
 mod fields;
-pub mod idempotency;
-mod json;
 mod metadata;
 mod misspelt;
 mod model;
 mod recent;
 mod record;
-mod request;
 pub mod scope;
 mod subscriber;
+mod time;
 mod tool;
 pub mod trace;
+mod value;
 
 use crate::common::error::{Code, Error};
-use crate::messages::Summary;
-use crate::settings::Provider;
+use crate::messages::{RequestFacts, Summary};
+use crate::settings::{CallKey, Provider};
 use std::time::{Duration, SystemTime};
 
 pub use ending::error_reason;
@@ -31,8 +29,7 @@ pub use estimate::Ratios;
 pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
-pub use request::{Asked, RequestFacts};
-pub use tool::event as tool_event;
+pub use tool::{Event as ToolEvent, event as tool_event};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +113,7 @@ pub struct Call<'a> {
     pub prompts: Option<&'a capture::Prompts>,
     pub capture: capture::Capture,
     /// The idempotency key that the host chose.
-    pub key: Option<&'a idempotency::CallKey>,
+    pub key: Option<&'a CallKey>,
     /// A message id that is among these gets a suffix.
     pub recent_ids: &'a RecentIds,
     /// Which binding asked: `revenium-anthropic-c`, `-cpp`, `-go`, `-node`, `-python`.

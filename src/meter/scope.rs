@@ -1,9 +1,9 @@
 //! Scopes: metadata that many calls share, merged once, and the meter mark.
 
 use crate::common::error::{Code, Error, Result};
-use crate::common::json::edit::{find, members, spliced};
-use crate::messages::request::Choices;
+use crate::common::json::edit::{object_of_request, spliced};
 use crate::meter::Metadata;
+use crate::settings::Choices;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -22,11 +22,12 @@ impl Scope {
         let mut scope = parent.cloned().unwrap_or_default();
         scope.meter |= meter;
         let Some(text) = metadata else { return Ok(scope) };
-        let members = members(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
-        if let Some(choices) = find(&members, "revenium") {
+        let members =
+            object_of_request(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
+        if let Some(choices) = members.get("revenium") {
             scope.choices = Choices::parse(choices.get())?.over(&scope.choices);
         }
-        let fields = spliced(text, &members, |member| member.name == "revenium", &[]);
+        let fields = spliced(text, &members, |name, _| name == "revenium", &[]);
         scope.metadata = scope.metadata.overlay(&Metadata::from_json(&String::from_utf8_lossy(&fields)));
         Ok(scope)
     }

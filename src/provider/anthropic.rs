@@ -5,8 +5,8 @@ use super::{Body, Failure, Head, HttpBody, Provider, Reply, Server, request_id};
 use crate::common::error::{Code, Error, Result};
 use crate::common::patience::within;
 use crate::common::{http, proxy};
-use crate::messages::request::{Choices, Request};
-use crate::settings::{AuthHeader, Credential, Settings};
+use crate::messages::request::Request;
+use crate::settings::{AuthHeader, Choices, Credential, Settings};
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,

@@ -1,7 +1,7 @@
 //! Whether AWS credentials are configured, from the environment and the profile files. It says "configured", not
 //! "valid", and asks nobody: an instance role, which only the network knows, is not seen.
 
-use crate::common::os::PerProcess;
+use crate::common::os::{self, PerProcess};
 use crate::common::sync::Mutex;
 use crate::settings::Environment;
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ fn has_profile(env: Environment<'_>) -> bool {
 }
 
 fn path(env: Environment<'_>, variable: &str, usual: &str) -> Option<PathBuf> {
-    let home = || env("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = || os::home(env);
     match env(variable).filter(|path| !path.is_empty()) {
         None => Some(home()?.join(usual)),
         Some(path) => match path.strip_prefix("~/") {

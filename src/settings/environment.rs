@@ -1,7 +1,7 @@
 //! The process's environment as it was a moment ago: reading it while the host changes it can crash the process, so
 //! it is read at a start, and after that at most once a second, by one thread at a time.
 
-use crate::common::os::PerProcess;
+use crate::common::os::{self, PerProcess};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn seen() -> &'static Seen {
 /// What is not UTF-8 counts as not set.
 fn variables() -> BTreeMap<String, String> {
     std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((os::variable(name.to_str()?).into_owned(), value.into_string().ok()?)))
         .collect()
 }
 
@@ -37,7 +37,7 @@ pub fn environment(name: &str) -> Option<String> {
         *seen.variables.write() = variables();
         *read = Instant::now();
     }
-    seen.variables.read().get(name).cloned()
+    seen.variables.read().get(&*os::variable(name)).cloned()
 }
 
 /// Read it afresh: somebody starts the library, and has made his environment for it.

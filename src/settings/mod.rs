@@ -1,15 +1,20 @@
 //! SETTINGS: what can be set, where it may be set, and what is in force.
 //!
-//! `table` says everything about each setting once; reading, `revenium_status_json()` and README follow it.
+//! `table` says everything about each setting once; reading, `revenium_status_json()` and the documentation follow it.
 //! The configuration given to `revenium_init()` wins over the environment, that over a `.env` file, that over the default.
 
+mod choices;
 mod environment;
+mod idempotency;
 mod parse;
 mod provider;
 mod secret;
+mod setting;
 mod table;
 
+pub use choices::{Choices, choices_markdown};
 pub use environment::{environment, look_again};
+pub use idempotency::{CallKey, IdempotencyKey};
 pub use provider::Provider;
 pub use secret::{Credential, Secret};
 pub use table::table_markdown;
@@ -23,8 +28,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{Level, redact};
-use parse::Value;
-use table::{Kind, Setting, Steers, TABLE};
+use crate::common::os;
+use setting::{Kind, Setting, Steers, Value};
+use table::TABLE;
 
 /// How the API key is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +47,18 @@ pub enum ProviderChoice {
     Auto,
     Anthropic,
     Bedrock,
+}
+
+impl ProviderChoice {
+    const NAMES: [(&str, ProviderChoice); 3] = [
+        ("auto", ProviderChoice::Auto),
+        ("anthropic", ProviderChoice::Anthropic),
+        ("bedrock", ProviderChoice::Bedrock),
+    ];
+
+    fn named(name: &str) -> Option<ProviderChoice> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice)
+    }
 }
 
 /// What is printed of each metered call.
@@ -187,6 +205,7 @@ pub struct Settings {
     /// Older names beside those that were renamed.
     pub otlp_both_names: bool,
     pub otlp_dropin: bool,
+    pub otlp_content: bool,
     pub otel_sdk_disabled: bool,
 
     /// [`Level::Debug`] when `debug` is on.
@@ -258,9 +277,7 @@ impl Settings {
         if let Some(configured) = &self.spool_dir {
             return parse::some(configured).map(PathBuf::from);
         }
-        let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        state.map(|state| state.join("revenium"))
+        os::state_directory(env).map(|state| state.join("revenium"))
     }
 
     /// Why a call to `provider` must not be made, as a sentence. `has_credential`: the call brings its own.

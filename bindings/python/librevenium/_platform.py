@@ -15,7 +15,7 @@ PATIENCE_MS = 30_000
 
 
 def platform(operation, params=None, *, timeout=None):
-    """Ask Revenium for something and wait for the answer: `operation` is one of those in README.md of librevenium,
+    """Ask Revenium for something and wait for the answer: `operation` is one of those in docs/platform.md of librevenium,
     "jobs.get" say, `params` a mapping of its parameters, named as in Revenium's API or in snake_case. Tried again where
     that may help, for minutes: `timeout`, in seconds, bounds it.
 

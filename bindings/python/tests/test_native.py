@@ -1,7 +1,9 @@
 """The declarations are those of the header."""
 
 import ctypes
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import librevenium
@@ -47,11 +49,11 @@ def test_every_function_of_the_header_is_declared_as_it_is_or_left_out_for_a_rea
         assert declared == header[name], name
 
 
-def test_cffi_reads_the_header_as_readme_says():
-    """README's expression, over the header as it is: every function, structure and constant is there and works."""
+def test_cffi_reads_the_header_as_the_docs_say():
+    """The expression of docs/c.md, over the header as it is: every function, structure and constant is there and works."""
     FFI = pytest.importorskip("cffi").FFI
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    (expression,) = re.findall(r"^ffi\.cdef\((.*)\)$", readme, flags=re.M)
+    page = (Path(__file__).resolve().parents[3] / "docs/c.md").read_text()
+    (expression,) = re.findall(r"^ffi\.cdef\((.*)\)$", page, flags=re.M)
     declarations = eval(expression, {"re": re, "header": HEADER})
     ffi = FFI()
     ffi.cdef(declarations)
@@ -64,6 +66,25 @@ def test_cffi_reads_the_header_as_readme_says():
     assert ffi.sizeof("revenium_state") == ctypes.sizeof(_native.State)
     state = ffi.new("revenium_state *", {"struct_size": ffi.sizeof("revenium_state")})
     assert lib.revenium_status(state) == lib.REVENIUM_OK and state.struct_size == ffi.sizeof("revenium_state")
+
+
+def test_bindgen_reads_the_header_as_it_is():
+    """tests/bindgen, whose build runs Rust's bindgen with the libclang of the Python package of that name."""
+    clang = pytest.importorskip("clang", reason="bindgen has no libclang: pip install libclang")
+    root = Path(__file__).resolve().parents[3]
+    compiler = os.environ.get("CC", "cc")  # whose stddef.h: the package has none
+    include = subprocess.check_output([compiler, "-print-file-name=include"], text=True).strip()
+    environment = {
+        **os.environ,
+        "LIBCLANG_PATH": str(Path(clang.__file__).parent / "native"),
+        "BINDGEN_EXTRA_CLANG_ARGS": f"-isystem {include}",
+        "REVENIUM_LIBRARY": str(Path(_native.path).resolve()),
+        "REVENIUM_VERSION": librevenium.version,
+    }
+    target = os.environ.get("CARGO_TARGET_DIR", root / "target")
+    command = ["cargo", "test", "--locked", "--manifest-path", root / "tests/bindgen/Cargo.toml", "--target-dir", target]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
 
 
 def test_constants_are_the_headers():

@@ -2,7 +2,8 @@
 
 use super::ending;
 use crate::common::error::{Code, Error, Result};
-use crate::common::json::edit::{find, members};
+use crate::common::json::edit::object_of_request;
+use crate::common::json::object::Object;
 use crate::meter::{Metadata, Service};
 use crate::settings::ProviderChoice;
 use serde_json::Value;
@@ -52,17 +53,30 @@ impl Batch {
 const LONGEST_MS: f64 = 366.0 * 86_400_000.0;
 
 impl<'a> Told<'a> {
-    /// `text`: the object of `revenium_record()`.
-    pub fn parse(text: &'a str) -> Result<Told<'a>> {
-        let members = members(text)?;
+    /// The request's body, as far as it is known.
+    pub fn body(&self) -> &'a str {
+        self.request.unwrap_or("{}")
+    }
+
+    /// A call that is over; `text`: the object of `revenium_record()`.
+    pub fn parse_over(text: &'a str) -> Result<Told<'a>> {
+        let told = Told::parse(text)?;
+        if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
+            let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(told)
+    }
+
+    fn parse(text: &'a str) -> Result<Told<'a>> {
+        let members = object_of_request(text)?;
         let mut told = Told { attempts: 1, ..Told::default() };
         let (mut is_batch, mut batch) = (false, Batch { id: None, custom_id: None });
-        for member in &members {
-            let value = find(&members, &member.name).unwrap_or(member.value);
+        for (name, value) in members.iter() {
+            let value = members.get(name).unwrap_or(value);
             if value.get() == "null" {
                 continue;
             }
-            let name = &*member.name;
             let wanted = |what: &str| Error::new(Code::Argument, format!("\"{name}\" must be {what}."));
             match name {
                 "request" => told.request = Some(object(value).ok_or_else(|| wanted("the request's body, an object"))?),
@@ -101,9 +115,9 @@ impl<'a> Told<'a> {
         Ok(told)
     }
 
-    /// The same for a call that is being made. A body alone is an object, too: that of the Messages API.
+    /// A call that is being made. A body alone is an object, too: that of the Messages API.
     pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
-        if find(&members(text)?, "request").is_none() {
+        if object_of_request(text)?.get("request").is_none() {
             return Ok(Told { request: Some(text), attempts: 1, ..Told::default() });
         }
         let told = Told::parse(text)?;
@@ -116,16 +130,16 @@ impl<'a> Told<'a> {
 
     /// `{"type":"succeeded","message":{…}}`, `{"type":"errored","error":{…}}`, or one of those that were not worked on.
     fn take_result(&mut self, value: &'a RawValue) -> Result<()> {
-        let members = members(value.get())?;
-        let kind = find(&members, "type").and_then(string).unwrap_or_default();
+        let members = object_of_request(value.get())?;
+        let kind = members.get("type").and_then(string).unwrap_or_default();
         let wrong = || Error::new(Code::Argument, "");
         match kind.as_str() {
             "succeeded" => {
-                self.response = Some(find(&members, "message").and_then(object).ok_or_else(wrong)?);
+                self.response = Some(members.get("message").and_then(object).ok_or_else(wrong)?);
             }
             "errored" => {
                 // The Messages API's own envelope, or what stands in it.
-                let error = find(&members, "error").and_then(json).ok_or_else(wrong)?;
+                let error = members.get("error").and_then(json).ok_or_else(wrong)?;
                 let inner = error.get("error").filter(|inner| inner.is_object()).unwrap_or(&error).clone();
                 self.error = ending::of(&serde_json::json!({ "error": inner }))?;
             }
@@ -153,8 +167,7 @@ fn service_named(name: &str) -> Option<Service> {
 
 /// Whose body this is: AWS and Google want a version of their own in it.
 pub fn service_of(body: &str) -> Option<Service> {
-    let members = members(body).ok()?;
-    let version = find(&members, "anthropic_version").and_then(string)?;
+    let version = Object::parse(body)?.get("anthropic_version").and_then(string)?;
     match version {
         version if version.starts_with("bedrock-") => Some(Service::Bedrock),
         version if version.starts_with("vertex-") => Some(Service::Vertex),

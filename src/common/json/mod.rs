@@ -2,4 +2,5 @@
 
 pub mod edit;
 pub mod mend;
+pub mod object;
 pub mod writer;

@@ -7,9 +7,8 @@
 //!
 //! What else lies there is left alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -57,15 +56,8 @@ impl Folder {
 
     /// Make the directory, or see that it is private. Records hold what a program says about its users.
     pub fn prepare(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
-        let found = fs::symlink_metadata(&self.path)?;
-        if !found.is_dir() || found.uid() != os::user() {
-            return Err(io::Error::new(ErrorKind::PermissionDenied, "the spool directory belongs to another user"));
-        }
-        if found.mode() & 0o077 != 0 {
-            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
-        }
-        Ok(())
+        os::create_private_directory(&self.path)?;
+        os::keep_private(&self.path)
     }
 
     /// For a new segment. The names tell the order of their making.
@@ -99,7 +91,7 @@ impl Folder {
             let path = entry.path();
             let old = |found: &fs::Metadata| {
                 let age = found.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
-                found.is_file() && found.uid() == os::user() && age.is_some_and(|age| age > UNFINISHED_FOR)
+                found.is_file() && os::is_ours(found) && age.is_some_and(|age| age > UNFINISHED_FOR)
             };
             if path.extension().is_some_and(|extension| extension == "new")
                 && entry.metadata().is_ok_and(|found| old(&found))

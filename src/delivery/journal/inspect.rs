@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,7 +88,7 @@ pub fn hand_over(from: &Folder, to: &Folder) -> io::Result<usize> {
         let header = Header::new(to.fingerprint()).to_bytes();
         // Not by the segment's own descriptor, which writes at the end only.
         let file: File = OpenOptions::new().write(true).open(&found.path)?;
-        file.write_all_at(&header, 0)?;
+        os::write_all_at(&file, &header, 0)?;
         fs::rename(&found.path, to.path().join(name))?;
         drop(segment);
         moved += 1;

@@ -37,7 +37,7 @@ use self::segment::{Appended, Segment};
 use super::Destination;
 use super::queue::Queue;
 use super::record::{Fate, Row, Seq};
-use crate::common::sync;
+use crate::common::{os, sync};
 
 /// What `Options::segment_bytes` is at most.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -326,7 +326,7 @@ impl Journal {
         let segment = Segment::create(&self.folder)?;
         if self.options.synced {
             segment.sync()?;
-            std::fs::File::open(self.folder.path())?.sync_all()?;
+            os::sync_directory(self.folder.path())?;
         }
         let id = state.hold(segment, true, HEADER as u64);
         state.current = Some(id);

@@ -4,9 +4,8 @@
 //! send the same record, with the same key and bytes. So that none is lost even then, only the one who began a segment
 //! cuts it, and whoever writes sees afterwards whether the file still has a name ([`Segment::append`]).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
@@ -51,10 +50,10 @@ impl Segment {
         let path = folder.fresh_path();
         let unfinished = path.with_extension("new");
         let _no_fork = os::no_fork();
-        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let file = os::appended_file().create_new(true).open(&unfinished)?;
         let made = lock(file, path.clone()).and_then(|taken| match taken {
             Some(segment) => {
-                (&segment.file).write_all(&Header::new(folder.fingerprint()).to_bytes())?;
+                os::append(&segment.file, &Header::new(folder.fingerprint()).to_bytes())?;
                 fs::rename(&unfinished, &path)?;
                 Ok(segment)
             }
@@ -73,12 +72,11 @@ impl Segment {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::InUse),
             Err(error) => return Ok(Taken::Foreign(error.to_string())),
         };
-        if !named.is_file() || named.uid() != os::user() || named.len() > MOST {
+        if !named.is_file() || !os::is_ours(&named) || named.len() > MOST {
             return Ok(Taken::Foreign("it is not a file of this user and program".into()));
         }
         let _no_fork = os::no_fork();
-        let options = OpenOptions::new().read(true).append(true).custom_flags(libc::O_NOFOLLOW).open(path);
-        let file = match options {
+        let file = match os::appended_file().open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::InUse),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Taken::Foreign(error.to_string())),
@@ -86,7 +84,7 @@ impl Segment {
         };
         // Whoever had it may have deleted it meanwhile.
         Ok(match lock(file, path.to_owned())? {
-            Some(segment) if segment.file.metadata()?.nlink() > 0 => Taken::Ours(segment),
+            Some(segment) if os::standing(&segment.file)?.linked => Taken::Ours(segment),
             _ => Taken::InUse,
         })
     }
@@ -101,22 +99,22 @@ impl Segment {
         if end + size > os::largest_file() {
             return Err(ErrorKind::FileTooLarge.into());
         }
-        if let Err(error) = (&self.file).write_all(bytes) {
+        if let Err(error) = os::append(&self.file, bytes) {
             // What was written of it would count as damaged.
             if self.file.metadata().is_ok_and(|now| now.len() > end && now.len() < end + size) {
                 let _ = self.file.set_len(end);
             }
             return Err(error);
         }
-        let now = self.file.metadata()?;
+        let now = os::standing(&self.file)?;
         // Somebody else has appended too: a lock lies.
-        let end = if now.len() == end + size { now.len() } else { (&self.file).stream_position()? };
-        Ok(Appended { offset: end - size.min(end), linked: now.nlink() > 0 })
+        let end = if now.size == end + size { now.size } else { (&self.file).stream_position()? };
+        Ok(Appended { offset: end - size.min(end), linked: now.linked })
     }
 
     pub fn read(&self, offset: u64, size: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; size];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        os::read_exact_at(&self.file, &mut bytes, offset)?;
         Ok(bytes)
     }
 
@@ -136,7 +134,7 @@ impl Segment {
 
     /// Whether the file is still in a directory.
     pub fn is_linked(&self) -> bool {
-        self.file.metadata().is_ok_and(|found| found.nlink() > 0)
+        os::standing(&self.file).is_ok_and(|now| now.linked)
     }
 
     /// What was appended reaches the disk.

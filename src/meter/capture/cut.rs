@@ -1,7 +1,7 @@
 //! JSON that is made to fit: strings are cut before anything is left out, and what remains is JSON.
 
-use super::super::json;
 use super::mask::{least_of_label, mask, masked_by_label};
+use crate::common::json::object as json;
 use serde_json::value::RawValue;
 
 pub const MARKER: &str = "...[TRUNCATED]";
@@ -67,7 +67,7 @@ impl<'a> Node<'a> {
                 let (mut members, mut kind, mut data) = (Vec::new(), None, None);
                 json::members(raw, |name, value| {
                     match name.get() {
-                        r#""type""# => kind = json::text(value).map(|kind| kind.text.into_owned()),
+                        r#""type""# => kind = json::string(value),
                         r#""data""# => data = Some((members.len(), value.get().len().saturating_sub(2))),
                         _ => {}
                     }
@@ -95,7 +95,7 @@ impl<'a> Node<'a> {
                 Node::List(nodes)
             }
             Some(b'"') => {
-                let given = json::text(value)?.text;
+                let given = json::text(value)?;
                 if let Some(masked) = masked_by_label(least, &given) {
                     return Some(Node::Text(masked.into()));
                 }

@@ -1,10 +1,11 @@
-use super::super::idempotency::{CallKey, IdempotencyKey};
 use super::super::metadata::tests::any_object;
-use super::super::request::tests::facts_of;
-use super::super::{Metadata, RecentIds, RequestFacts, Service, Times};
+use super::super::{Metadata, RecentIds, Service, Times};
 use super::*;
 use crate::common::error::{Code, Error, HttpError};
+use crate::common::json::object::Object;
+use crate::messages::RequestFacts;
 use crate::messages::{Summary, Usage};
+use crate::settings::{CallKey, IdempotencyKey};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::HashSet;
@@ -25,6 +26,10 @@ const REQUIRED: [&str; 13] = [
     "stopReason",
     "costType",
 ];
+
+fn facts_of(body: &str) -> RequestFacts {
+    RequestFacts::of(&Object::parse(body).unwrap())
+}
 
 /// A call that owns what it borrows.
 struct Sample {
@@ -525,7 +530,7 @@ proptest! {
             }
             let mut names = HashSet::new();
             let body = std::str::from_utf8(&record.body).unwrap();
-            super::super::json::members(body, |name, _| assert!(names.insert(name.get()), "{name} twice"));
+            crate::common::json::object::members(body, |name, _| assert!(names.insert(name.get()), "{name} twice"));
             for (name, value) in parsed.as_object().unwrap() {
                 prop_assert!(!value.is_null(), "{} is null", name);
                 prop_assert!(value.as_i64().is_none_or(|number| number >= 0) || name == "temperature"

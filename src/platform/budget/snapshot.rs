@@ -1,9 +1,9 @@
 //! The last rules on disk, as they were served: they hold names and addresses, so nobody else may read them.
 
+use crate::common::os;
 use ring::digest::{SHA256, digest};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One file for each place and team. Revenium's own SDK keeps others beside it, of another layout.
@@ -21,10 +21,10 @@ pub(super) fn read(file: &Path) -> Option<Vec<u8>> {
 /// Whoever reads meanwhile finds the old one or the new one, whole.
 pub(super) fn write(file: &Path, served: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        os::create_private_directory(directory)?;
     }
     let beside = file.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
+    let written = os::private_file().write(true).create_new(true).open(&beside);
     let written = written.and_then(|mut new| new.write_all(served)).and_then(|()| fs::rename(&beside, file));
     if written.is_err() {
         let _ = fs::remove_file(&beside);

@@ -2,7 +2,8 @@
 
 use super::model;
 use crate::common::error::{Code, Error, Result};
-use crate::common::json::edit::{find, members, spliced};
+use crate::common::json::edit::{object_of_request, spliced};
+use crate::common::json::object;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -14,24 +15,24 @@ const VERSION: &str = r#""bedrock-2023-05-31""#;
 /// own.
 pub fn for_bedrock(body: &[u8], betas: &[&str], profile: Option<&str>) -> Result<(String, Bytes)> {
     let text = text(body)?;
-    let members = members(text)?;
-    let model = find(&members, "model").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+    let members = object_of_request(text)?;
+    let model = members.get("model").and_then(object::string);
     let model = model
         .filter(|model| !model.is_empty())
         .ok_or_else(|| Error::new(Code::Config, "The request names no model."))?;
     let betas = Value::from(betas).to_string();
     let profile = profile.map(|profile| Value::from(profile).to_string());
     let mut comes = Vec::with_capacity(3);
-    if find(&members, "anthropic_version").is_none() {
+    if members.get("anthropic_version").is_none() {
         comes.push(("anthropic_version", VERSION));
     }
-    if betas != "[]" && find(&members, "anthropic_beta").is_none() {
+    if betas != "[]" && members.get("anthropic_beta").is_none() {
         comes.push(("anthropic_beta", &betas));
     }
-    if let Some(profile) = profile.as_deref().filter(|_| find(&members, "user_profile_id").is_none()) {
+    if let Some(profile) = profile.as_deref().filter(|_| members.get("user_profile_id").is_none()) {
         comes.push(("user_profile_id", profile));
     }
-    let body = spliced(text, &members, |member| matches!(&*member.name, "model" | "stream"), &comes);
+    let body = spliced(text, &members, |name, _| matches!(name, "model" | "stream"), &comes);
     Ok((model, body))
 }
 
@@ -45,15 +46,15 @@ pub struct Direct {
 /// `None`: the request names no model that the Messages API knows.
 pub fn for_direct(body: &[u8]) -> Option<Direct> {
     let text = text(body).ok()?;
-    let members = members(text).ok()?;
-    let model = serde_json::from_str::<String>(find(&members, "model")?.get()).ok()?;
+    let members = object_of_request(text).ok()?;
+    let model = members.string("model")?;
     let name = model::direct_name(&model)?;
-    let betas = find(&members, "anthropic_beta").and_then(|value| serde_json::from_str(value.get()).ok());
+    let betas = members.get("anthropic_beta").and_then(|value| serde_json::from_str(value.get()).ok());
     let quoted = Value::from(name).to_string();
     let renamed = name != model;
     let goes = |name: &str| matches!(name, "anthropic_version" | "anthropic_beta") || (renamed && name == "model");
     let comes: &[(&str, &str)] = if renamed { &[("model", &quoted)] } else { &[] };
-    let body = spliced(text, &members, |member| goes(&member.name), comes);
+    let body = spliced(text, &members, |name, _| goes(name), comes);
     Some(Direct { body, betas: betas.unwrap_or_default() })
 }
 

@@ -14,9 +14,8 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -132,31 +131,14 @@ async fn run(command: String, limit: Duration) -> provider::Result {
 }
 
 fn output(command: &str, deadline: Instant) -> io::Result<Vec<u8>> {
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(in_place_of_the_shell(command).as_ref())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    os::ends_with_this_thread(&mut shell);
-    let mut child = shell.spawn()?;
+    let mut shell = os::shell(command);
+    let mut child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let heard = hear(&mut child, deadline);
     if heard.is_err() {
         let _ = child.kill();
         let _ = child.wait();
     }
     heard
-}
-
-/// A single program takes the shell's place, so that what ends the shell ends the program. Not all shells see to that.
-fn in_place_of_the_shell(command: &str) -> Cow<'_, str> {
-    let first = command.split_whitespace().next().unwrap_or_default();
-    let is_program = !first.contains('=') && ![".", "!", "command", "eval", "exec"].contains(&first);
-    match is_program && !command.contains([';', '|', '&', '(', '\n']) {
-        true => format!("exec {command}").into(),
-        false => command.into(),
-    }
 }
 
 fn hear(child: &mut Child, deadline: Instant) -> io::Result<Vec<u8>> {

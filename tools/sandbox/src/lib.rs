@@ -62,6 +62,7 @@ mod feed;
 mod http;
 mod message;
 mod options;
+mod os;
 mod platform;
 mod prices;
 mod print;
@@ -76,9 +77,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
 pub use crate::environment::environment;
@@ -90,17 +88,14 @@ use crate::state::Sandbox;
 
 /// Serves until a signal, or until what the options say. `listening` is called once, with the address.
 pub fn run(options: Options, listening: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
-    // Ten thousand streams need as many descriptors; the usual limit is 1024. Where it can't be raised, fewer fit.
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-
+    os::allow_many_sockets();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = options.threads {
         runtime.worker_threads(threads);
     }
     let runtime = runtime.enable_all().build()?;
     let printed = runtime.block_on(async {
-        let told = told_to_end()?;
+        let told = os::told_to_end()?;
         let listener = server::listen(options.address)?;
         listening(listener.local_addr()?)?;
         let (printer, printed) = Printer::new();
@@ -134,7 +129,7 @@ pub struct View {
 pub fn view(view: View, feed: Arc<Feed>, listening: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let told = told_to_end()?;
+        let told = os::told_to_end()?;
         let listener = server::listen(view.address)?;
         let url = format!("http://{}{}/", listener.local_addr()?, view.path);
         let router = view::router(feed, view.about, &view.path, axum::Router::new());
@@ -145,18 +140,6 @@ pub fn view(view: View, feed: Arc<Feed>, listening: impl FnOnce(&str) -> io::Res
             () = after(view.seconds) => Ok(()),
         }
     })
-}
-
-/// Ends with the first signal. Not tokio's: what this crate asks of tokio, the library built beside it has too, and
-/// tokio's watch for signals reads in a forked child what the parent had open.
-fn told_to_end() -> std::io::Result<oneshot::Receiver<()>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (told, wait) = oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        signals.forever().next();
-        drop(told);
-    });
-    Ok(wait)
 }
 
 async fn stdin_closed(asked: bool) {

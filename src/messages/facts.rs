@@ -1,6 +1,6 @@
 //! What the record needs to know of a request.
 
-use super::json;
+use crate::common::json::object::{self as json, Object};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
@@ -62,11 +62,11 @@ fn inner<T>(object: &RawValue, name: &str, read: impl Fn(&RawValue) -> Option<T>
 }
 
 impl RequestFacts {
-    /// The facts of a Messages API body, by its members. Of several with one name the last counts; those of another
-    /// type than the API's say nothing.
-    pub fn of<'a>(members: impl IntoIterator<Item = (&'a str, &'a RawValue)>) -> RequestFacts {
+    /// The facts of a Messages API body. Of several members with one name the last counts; those of another type than the
+    /// API's say nothing.
+    pub fn of(body: &Object<'_>) -> RequestFacts {
         let mut facts = RequestFacts::default();
-        for (name, value) in members {
+        for (name, value) in body.iter() {
             match name {
                 "model" => facts.model = text(value).unwrap_or_default(),
                 "messages" => facts.has_vision = has_vision(value),
@@ -83,7 +83,7 @@ impl RequestFacts {
 }
 
 fn text(value: &RawValue) -> Option<String> {
-    json::text(value).map(|text| text.text.into_owned()).filter(|text| !text.trim().is_empty())
+    json::string(value).filter(|text| !text.trim().is_empty())
 }
 
 fn number(value: &RawValue) -> Option<Box<RawValue>> {
@@ -97,8 +97,8 @@ fn tools(tools: &RawValue) -> (bool, Option<String>) {
     json::elements(tools.get(), |tool| {
         any = true;
         let (mut is_advisor, mut model) = (false, None);
-        json::members(tool.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
-            Some("type") => is_advisor = json::text(value).is_some_and(|kind| kind.text.starts_with("advisor")),
+        json::members(tool.get(), |key, value| match json::text(key).as_deref() {
+            Some("type") => is_advisor = json::text(value).is_some_and(|kind| kind.starts_with("advisor")),
             Some("model") => model = text(value),
             _ => {}
         });
@@ -133,7 +133,7 @@ fn shows_image(content: &RawValue, look_into_results: bool) -> bool {
             return;
         }
         let (mut kind, mut inner) = (None, None);
-        json::members(block.get(), |key, value| match json::text(key).as_ref().map(|key| &*key.text) {
+        json::members(block.get(), |key, value| match json::text(key).as_deref() {
             Some("type") => kind = Some(value),
             Some("content") => inner = Some(value),
             _ => {}
@@ -148,18 +148,16 @@ fn shows_image(content: &RawValue, look_into_results: bool) -> bool {
 }
 
 fn is(value: &RawValue, expected: &str) -> bool {
-    json::text(value).is_some_and(|text| text.text == expected)
+    json::text(value).is_some_and(|text| text == expected)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    /// The facts of a body as text; of what is no JSON object, none.
-    pub fn facts_of(body: &str) -> RequestFacts {
-        let mut members = Vec::new();
-        json::members(body, |name, value| members.extend(json::text(name).map(|name| (name.text.into_owned(), value))));
-        RequestFacts::of(members.iter().map(|(name, value)| (&**name, *value)))
+    /// Of what is no JSON object, none.
+    fn facts_of(body: &str) -> RequestFacts {
+        Object::parse(body).map(|body| RequestFacts::of(&body)).unwrap_or_default()
     }
 
     #[test]

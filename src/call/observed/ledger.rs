@@ -4,12 +4,11 @@
 //! A ledger that cannot be read or written costs nothing but its memory: Revenium still knows a transaction id that comes
 //! again.
 
-use crate::common::log;
+use crate::common::{log, os};
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -103,10 +102,10 @@ impl Known {
 }
 
 fn append(folder: &Path, day: u64, hash: &Hash) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    os::create_private_directory(folder)?;
     let path = folder.join(format!("{day}.batches"));
     // One write each, so that processes do not mix theirs.
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)?.write_all(hash)
+    os::private_file().create(true).append(true).open(path)?.write_all(hash)
 }
 
 fn day_of(path: &Path) -> Option<u64> {

@@ -1,16 +1,17 @@
-//! What only the operating system can do for us: signal masks, fork, exit. The small unsafe room beside `abi`.
-#![allow(unsafe_code)]
+//! Linux, macOS and their like.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::borrow::Cow;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static HANDLER_INSTALLED: AtomicBool = AtomicBool::new(false);
 
@@ -66,61 +67,21 @@ impl Drop for NoFork {
     }
 }
 
+/// How many forks lie between this process and the one that loaded the library.
+pub(super) fn forks() -> u64 {
+    FORKS.load(Ordering::SeqCst)
+}
+
+/// To be called before something is kept that belongs to this process alone.
+pub(super) fn settle() {
+    watch_forks();
+}
+
 fn watch_forks() {
     // No Once: a child forked in the middle of one would wait for it for ever.
     if !HANDLER_INSTALLED.swap(true, Ordering::SeqCst) {
         // SAFETY: the handlers are plain functions that live as long as the library, which is never unloaded.
         unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
-    }
-}
-
-/// A value that a forked child replaces instead of touching: its locks may be held by threads that do not exist
-/// there, and its sockets belong to the parent. The parent's value is leaked in the child on purpose.
-pub struct PerProcess<T: 'static> {
-    slot: AtomicPtr<Slot<T>>,
-}
-
-struct Slot<T> {
-    forks: u64,
-    value: T,
-}
-
-impl<T: Send + Sync> PerProcess<T> {
-    pub const fn empty() -> Self {
-        PerProcess { slot: AtomicPtr::new(std::ptr::null_mut()) }
-    }
-
-    /// This process's value. `make` builds it, from the parent's one in a forked child; it must not lock that one.
-    pub fn get(&'static self, make: impl FnOnce(Option<&'static T>) -> T) -> &'static T {
-        let seen = self.slot.load(Ordering::Acquire);
-        // SAFETY: a slot that was published is never freed.
-        let old = unsafe { seen.as_ref() };
-        let forks = FORKS.load(Ordering::SeqCst);
-        if let Some(slot) = old
-            && slot.forks == forks
-        {
-            return &slot.value;
-        }
-        watch_forks();
-        let fresh = Box::into_raw(Box::new(Slot { forks, value: make(old.map(|slot| &slot.value)) }));
-        match self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: just published, so never freed.
-            Ok(_) => unsafe { &(*fresh).value },
-            Err(theirs) => {
-                // SAFETY: `fresh` was not published and is ours alone; `theirs` was published.
-                unsafe {
-                    drop(Box::from_raw(fresh));
-                    &(*theirs).value
-                }
-            }
-        }
-    }
-
-    /// This process's value, if it has one by now.
-    pub fn peek(&'static self) -> Option<&'static T> {
-        // SAFETY: a slot that was published is never freed.
-        let slot = unsafe { self.slot.load(Ordering::Acquire).as_ref() }?;
-        (slot.forks == FORKS.load(Ordering::SeqCst)).then_some(&slot.value)
     }
 }
 
@@ -145,9 +106,27 @@ pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Have the program of `command` end at the latest with the thread that starts it, however this process ends, where the
-/// system can see to that (Linux). A host that ignores SIGCHLD does so for itself: the program starts without.
-pub fn ends_with_this_thread(command: &mut Command) {
+/// What the system's shell makes of `command`. It ends at the latest with the thread that starts it, however this process
+/// ends, where the system can see to that (Linux).
+pub fn shell(command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(in_place_of_the_shell(command).as_ref());
+    ends_with_this_thread(&mut shell);
+    shell
+}
+
+/// A single program takes the shell's place, so that what ends the shell ends the program. Not all shells see to that.
+fn in_place_of_the_shell(command: &str) -> Cow<'_, str> {
+    let first = command.split_whitespace().next().unwrap_or_default();
+    let is_program = !first.contains('=') && ![".", "!", "command", "eval", "exec"].contains(&first);
+    match is_program && !command.contains([';', '|', '&', '(', '\n']) {
+        true => format!("exec {command}").into(),
+        false => command.into(),
+    }
+}
+
+/// A host that ignores SIGCHLD does so for itself: the program starts without.
+fn ends_with_this_thread(command: &mut Command) {
     let us = std::process::id();
     let in_child = move || {
         // SAFETY: both calls are async-signal-safe and take plain numbers.
@@ -182,28 +161,136 @@ pub fn readable_within(file: &impl AsRawFd, limit: Duration) -> io::Result<bool>
     }
 }
 
-/// Wait for the end of `thread`, but not for longer than `deadline`.
-pub fn join_by(thread: JoinHandle<()>, deadline: Instant) {
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let _ = thread.join();
-}
-
 /// Run `hook` when the process ends through exit(3) or a return from main.
 pub fn at_exit(hook: extern "C" fn()) {
     // SAFETY: the function lives as long as the library, which is never unloaded.
     unsafe { libc::atexit(hook) };
 }
 
-/// The user this process acts for.
-pub fn user() -> u32 {
+/// Whether a file belongs to the user this process acts for.
+pub fn is_ours(found: &Metadata) -> bool {
     // SAFETY: takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
+    found.uid() == unsafe { libc::geteuid() }
 }
+
+/// Make a directory that only this user can look into, and those above it. One that is there stays as it is.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// See that a directory is this user's, and private.
+pub fn keep_private(path: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || !is_ours(&found) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the spool directory belongs to another user"));
+    }
+    match found.mode() & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
+}
+
+/// To make a file that only this user can read.
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// The same for a file to be read, and written by [`append`]; never by way of a link.
+pub fn appended_file() -> OpenOptions {
+    let mut options = private_file();
+    options.read(true).append(true).custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Write at the end, wherever that is by now.
+pub fn append(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)
+}
+
+pub fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(bytes, offset)
+}
+
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// How it stands with an open file.
+pub struct Standing {
+    pub size: u64,
+    /// It is still in a directory.
+    pub linked: bool,
+}
+
+pub fn standing(file: &File) -> io::Result<Standing> {
+    let found = file.metadata()?;
+    Ok(Standing { size: found.len(), linked: found.nlink() > 0 })
+}
+
+/// The names in a directory reach the disk.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Our end of a pair whose other end a host waits at.
+pub struct Bell(UnixStream);
+
+/// The host's end: a non-blocking socket.
+pub struct Wake(UnixStream);
+
+pub fn bell() -> io::Result<(Bell, Wake)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((Bell(ours), Wake(theirs)))
+}
+
+impl Bell {
+    /// The other end turns readable. False: it is gone.
+    pub fn ring(&mut self) -> bool {
+        // One that is full is readable already.
+        !self.0.write_all(&[1]).is_err_and(|fault| fault.kind() != io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Wake {
+    /// It is the caller's to close.
+    pub fn into_descriptor(self) -> i32 {
+        self.0.into_raw_fd()
+    }
+}
+
+impl Read for Wake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Standard error without `io::stderr()`'s lock, which may be held for ever by a thread that a fork left behind.
+pub fn stderr() -> io::Result<File> {
+    io::stderr().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// Environment variables by the names that the system knows them by.
+pub fn variable(name: &str) -> Cow<'_, str> {
+    name.into()
+}
+
+/// Where a user has his files.
+pub fn home(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    env("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// Where a user's programs keep what they need the next time.
+pub fn state_directory(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
+}
+
+/// What of the environment decides that.
+pub const STATE_DIRECTORY_IS_BY: &str = "neither HOME nor XDG_STATE_HOME";
 
 /// Lock an open file. False: somebody else has it.
 ///

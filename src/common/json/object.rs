@@ -1,24 +1,35 @@
-//! JSON read without changing it: objects as ordered lists whose values keep their exact text.
+//! JSON read without changing it and without giving up: objects as ordered lists whose values keep their exact text. What
+//! a strict reader refuses (a member twice, half of a surrogate pair, a number beyond every range) is read all the same.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memchr;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// An object's members in their order, borrowed from the text they were read from.
-pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// The same, owned. A number stays the digits that the provider wrote.
 #[derive(Default)]
-pub(super) struct Members(Vec<(String, Box<RawValue>)>);
+pub struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'a> Object<'a> {
     /// `None`: `json` is not a JSON object.
     pub fn parse(json: &'a str) -> Option<Object<'a>> {
-        serde_json::from_str(json).ok()
+        Object::read(json).ok()
+    }
+
+    /// The error says where, and whether it is JSON at all.
+    pub fn read(json: &'a str) -> serde_json::Result<Object<'a>> {
+        let mut parser = serde_json::Deserializer::from_str(json);
+        let mut members = Vec::with_capacity(12);
+        walk_members(&mut parser, |key, value| {
+            members.push((Quoted::of(key).map(Quoted::text).unwrap_or_default(), value))
+        })?;
+        parser.end()?;
+        Ok(Object(members))
     }
 
     pub fn of(value: &'a RawValue) -> Option<Object<'a>> {
@@ -84,40 +95,65 @@ impl Members {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Call `each` with the members of the object that `json` begins with, keys as they are written.
+fn walk_members<'a>(
+    json: &mut serde_json::Deserializer<serde_json::de::StrRead<'a>>,
+    each: impl FnMut(&'a RawValue, &'a RawValue),
+) -> serde_json::Result<()> {
+    struct Walk<F>(F);
+    impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> Visitor<'de> for Walk<F> {
+        type Value = ();
 
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Object(members))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
         }
-        deserializer.deserialize_map(InOrder)
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            // A RawValue key borrows, and may hold what is no text.
+            while let Some((key, value)) = map.next_entry()? {
+                (self.0)(key, value);
+            }
+            Ok(())
+        }
     }
+    json.deserialize_map(Walk(each))
+}
+
+/// Call `each` with the members of a JSON object as they come, names as they are written. False: it is not an object.
+pub fn members<'a>(json: &'a str, each: impl FnMut(&'a RawValue, &'a RawValue)) -> bool {
+    walk_members(&mut serde_json::Deserializer::from_str(json), each).is_ok()
+}
+
+/// Call `each` with the elements of a JSON array, if it is one.
+pub fn elements<'a>(json: &'a str, each: impl FnMut(&'a RawValue)) {
+    struct Walk<F>(F);
+    impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Walk<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            while let Some(element) = seq.next_element()? {
+                (self.0)(element);
+            }
+            Ok(())
+        }
+    }
+    // Not an array has no elements; an array that breaks off cannot come, the text was checked before.
+    let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Walk(each));
 }
 
 /// What stands between the quotes of a valid JSON string.
 #[derive(Clone, Copy)]
-pub(super) struct Quoted<'a> {
+pub struct Quoted<'a> {
     inner: &'a str,
     escaped: bool,
 }
 
 /// Where a JSON string ends.
-pub(super) enum StringEnd {
+pub enum StringEnd {
     /// The offset of the closing quote, and whether there are escapes before it.
     Closed { at: usize, escaped: bool },
     /// The text ends first.
@@ -169,8 +205,32 @@ impl<'a> Quoted<'a> {
         Quoted::scan(value.get().strip_prefix('"')?).map(|(quoted, _)| quoted)
     }
 
+    /// What it stands for, borrowed where it is written plainly.
+    pub fn text(self) -> Cow<'a, str> {
+        if !self.escaped {
+            return Cow::Borrowed(self.inner);
+        }
+        let mut out = String::with_capacity(self.inner.len());
+        self.unescape_into(&mut out);
+        Cow::Owned(out)
+    }
+
+    /// Whether half of a surrogate pair stands in it, which its text has U+FFFD for.
+    pub fn is_broken(self) -> bool {
+        let mut rest = self.inner;
+        while let Some(at) = memchr(b'\\', rest.as_bytes()).filter(|_| self.escaped) {
+            let after = &rest.as_bytes()[at + 1..];
+            let (_, len) = escape(after);
+            if len == 5 && matches!(unit(&after[1..]), 0xD800..0xE000) {
+                return true;
+            }
+            rest = &rest[at + 1 + len..];
+        }
+        false
+    }
+
     /// How long it is as written.
-    pub fn len(self) -> usize {
+    pub fn written_len(self) -> usize {
         self.inner.len()
     }
 
@@ -245,21 +305,23 @@ fn unit(digits: &[u8]) -> u32 {
     digits.iter().take(4).fold(0, |unit, &digit| unit << 4 | char::from(digit).to_digit(16).unwrap_or(0))
 }
 
-pub(super) fn is_null(value: &RawValue) -> bool {
+pub fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
 /// `None`: not a string.
-pub(super) fn string(value: &RawValue) -> Option<String> {
-    let quoted = Quoted::of(value)?;
-    let mut out = String::with_capacity(quoted.inner.len());
-    quoted.unescape_into(&mut out);
-    Some(out)
+pub fn string(value: &RawValue) -> Option<String> {
+    text(value).map(Cow::into_owned)
+}
+
+/// The same, borrowed where it is written plainly.
+pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    Quoted::of(value).map(Quoted::text)
 }
 
 /// A number that counts something, however a gateway writes it: `1`, `1.0`, `1e2`, `"1"`; a fraction is cut off. `None`:
 /// anything else.
-pub(super) fn count(value: &RawValue) -> Option<i64> {
+pub fn count(value: &RawValue) -> Option<i64> {
     let text = value.get().trim_matches('"').trim();
     let whole = text.parse::<i64>().ok().or_else(|| {
         // Every whole number up to 2^53 is exact as f64.
@@ -269,7 +331,7 @@ pub(super) fn count(value: &RawValue) -> Option<i64> {
 }
 
 /// `text` as a JSON string.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -294,8 +356,15 @@ mod tests {
             (r#""\ud83c\u0041""#, "\u{fffd}A"),
             (r#""\ud83c\n""#, "\u{fffd}\n"),
             (r#""\ud83c\ud83c\udf0d""#, "\u{fffd}🌍"),
+            (r#""\udc00\ud83d\ude00\uD800""#, "\u{FFFD}😀\u{FFFD}"),
+            (r#""\\ud800 \ud800\\""#, "\\ud800 \u{FFFD}\\"),
         ] {
             assert_eq!(string(&raw(json)).as_deref(), Some(want), "{json}");
+            assert_eq!(
+                Quoted::of(&raw(json)).unwrap().is_broken(),
+                want.contains(char::REPLACEMENT_CHARACTER),
+                "{json}"
+            );
         }
         for json in ["1", "null", "[]", "{}", "true"] {
             assert_eq!(string(&raw(json)), None, "{json}");
@@ -354,6 +423,18 @@ mod tests {
             ("null", None),
         ] {
             assert_eq!(count(&raw(json)), want, "{json}");
+        }
+    }
+
+    #[test]
+    fn members_come_in_order_with_repeats_and_odd_keys() {
+        let mut seen = Vec::new();
+        let object = r#"{"a":1,"a":1e999,"\ud800":{"deep":[]}}"#;
+        assert!(members(object, |key, value| seen.push((key.get(), value.get()))));
+        assert_eq!(seen, [(r#""a""#, "1"), (r#""a""#, "1e999"), (r#""\ud800""#, r#"{"deep":[]}"#)]);
+        assert_eq!(Object::parse(object).unwrap().get("\u{fffd}").unwrap().get(), r#"{"deep":[]}"#);
+        for other in ["[1]", "null", "\"text\"", ""] {
+            assert!(!members(other, |_, _| panic!("{other} has no members")), "{other}");
         }
     }
 

@@ -37,7 +37,7 @@ pub struct CallKey {
 impl CallKey {
     /// For the record of this call: the key itself, then `:2`, `:3`. A failure gets one of its own, so that a repetition
     /// that succeeds is not taken for it.
-    pub(super) fn of_record(&self, failed: bool) -> String {
+    pub fn of_record(&self, failed: bool) -> String {
         let suffix = match (failed, self.number) {
             (true, _) => format!(":err:{:08x}", Uuid::new_v4().as_fields().0),
             (false, 1) => String::new(),
@@ -46,7 +46,8 @@ impl CallKey {
         self.with(&suffix)
     }
 
-    pub(super) fn with(&self, suffix: &str) -> String {
+    /// For another record of the same call.
+    pub fn with(&self, suffix: &str) -> String {
         if self.key.len() + suffix.len() <= LONGEST {
             return format!("{}{suffix}", self.key);
         }

@@ -1,0 +1,80 @@
+//! What only the operating system can do for us: forks, locks, private files, signals, exit. The small unsafe room beside
+//! `abi`. Everything that differs from system to system is in here, under the same names in `unix` and in `windows`.
+#![allow(unsafe_code)]
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use self::unix as system;
+#[cfg(windows)]
+use self::windows as system;
+
+pub use self::system::*;
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A value that a forked child replaces instead of touching: its locks may be held by threads that do not exist
+/// there, and its sockets belong to the parent. The parent's value is leaked in the child on purpose.
+pub struct PerProcess<T: 'static> {
+    slot: AtomicPtr<Slot<T>>,
+}
+
+struct Slot<T> {
+    forks: u64,
+    value: T,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub const fn empty() -> Self {
+        PerProcess { slot: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// This process's value. `make` builds it, from the parent's one in a forked child; it must not lock that one.
+    pub fn get(&'static self, make: impl FnOnce(Option<&'static T>) -> T) -> &'static T {
+        let seen = self.slot.load(Ordering::Acquire);
+        // SAFETY: a slot that was published is never freed.
+        let old = unsafe { seen.as_ref() };
+        let forks = system::forks();
+        if let Some(slot) = old
+            && slot.forks == forks
+        {
+            return &slot.value;
+        }
+        system::settle();
+        let fresh = Box::into_raw(Box::new(Slot { forks, value: make(old.map(|slot| &slot.value)) }));
+        match self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: just published, so never freed.
+            Ok(_) => unsafe { &(*fresh).value },
+            Err(theirs) => {
+                // SAFETY: `fresh` was not published and is ours alone; `theirs` was published.
+                unsafe {
+                    drop(Box::from_raw(fresh));
+                    &(*theirs).value
+                }
+            }
+        }
+    }
+
+    /// This process's value, if it has one by now.
+    pub fn peek(&'static self) -> Option<&'static T> {
+        // SAFETY: a slot that was published is never freed.
+        let slot = unsafe { self.slot.load(Ordering::Acquire).as_ref() }?;
+        (slot.forks == system::forks()).then_some(&slot.value)
+    }
+}
+
+/// Wait for the end of `thread`, but not for longer than `deadline`.
+pub fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = thread.join();
+}
