@@ -29,7 +29,7 @@ cat >"$scratch/debian/try/run" <<'RUN'
 set -eu
 cd /try
 ldconfig
-apt-get install -y -q --no-download ./*.deb
+apt-get install -y -q /try/*.deb
 cc -o shared getting_started.c $(pkg-config --cflags --libs revenium)
 ./shared | diff greeting -
 cc -o static getting_started.c -l:librevenium.a $(pkg-config --libs --static revenium | sed s/-lrevenium//)
