@@ -43,6 +43,7 @@ test: needs check features build examples ## everything
 	tests/otel.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
+	tests/dist.sh
 	set -e; for language in $(LANGUAGES); do \
 	    if [ -e tests/$$language.sh ]; then tests/$$language.sh; fi; done
 
