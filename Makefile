@@ -3,6 +3,8 @@
 CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 CFLAGS ?= -O1 -g
+# What `make dist` packs.
+PLATFORMS ?= linux-x64
 # Each runs tests/LANGUAGE.sh, where there is one.
 LANGUAGES ?= cpp go node python
 
@@ -11,7 +13,7 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench bench-python soak collector install uninstall clean
+.PHONY: help needs build examples demo test check bench bench-python soak collector dist dist-test install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -49,6 +51,7 @@ check: ## format, lints and the fast tests
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib
 	tools/third_party.py --check
+	tools/versions.py
 
 bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE=1)
 	rm -rf $(TARGET)/criterion
@@ -71,9 +74,15 @@ collector: ## a real OpenTelemetry Collector for tests/otel.sh (needs Go, minute
 	@mkdir -p out
 	cd tests/collector && CGO_ENABLED=0 go build -mod=mod -o $(abspath out)/otelcol .
 
+dist: ## the packages, into dist/ (PLATFORMS="linux-x64"); tools/dist/dist says what they are and what they need
+	tools/dist/dist $(PLATFORMS)
+
+dist-test: build ## makes the packages of a release and uses each as users do (PROFILE=dev for a quick build)
+	PROFILE=$(or $(PROFILE),release) tests/dist.sh
+
 clean: ## remove what was built
 	$(CARGO) clean
-	rm -rf out
+	rm -rf out dist
 
 out/examples/c/%: examples/c/%.c examples/c/example.h include/revenium.h | build
 	@mkdir -p $(@D)

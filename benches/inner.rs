@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use revenium::completion::backpressure::Flow;
+use revenium::completion::backpressure::Backpressure;
 use revenium::completion::queue::Queue;
 use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
 use revenium::messages::request::{Request, Streaming};
 use revenium::messages::{Batch, Framing, Reader, Summary};
 use revenium::meter::{self, End, Metadata, Service, Times};
 use revenium::settings::Settings;
+use revenium::telemetry::{Answered, Telemetry};
 
 const DELTAS: usize = 1000;
 const MAX_EVENT: usize = 1 << 20;
@@ -118,6 +119,16 @@ fn record(c: &mut Criterion) {
         middleware_source: "revenium-anthropic-c",
     };
     c.bench_function("record", |b| b.iter(|| meter::records(black_box(&call))));
+    // Its queue is full of spans that nobody takes: the last ones are made and dropped.
+    let settings = Settings::load(Some(r#"{"otlp":true}"#), &|_| None).unwrap().0;
+    let telemetry = Telemetry::new(&settings, false).unwrap().unwrap();
+    let answered = Answered { server: Some(("api.anthropic.com", 443)), ..Answered::default() };
+    c.bench_function("span", |b| {
+        b.iter(|| {
+            let begun = telemetry.begin(None, false).unwrap();
+            telemetry.end(&begun, black_box(&call), &answered);
+        })
+    });
 }
 
 fn metadata(c: &mut Criterion) {
@@ -139,7 +150,7 @@ fn queue(c: &mut Criterion) {
         batches.push(batch);
     }
     let queue = Queue::new(Arc::default());
-    let flow = Arc::new(Flow::default());
+    let flow = Arc::new(Backpressure::default());
     let mut buffer = vec![0; 64 << 10];
     let mut group = c.benchmark_group("queue of 1000 events");
     group.throughput(Throughput::Elements(DELTAS as u64));

@@ -688,6 +688,9 @@ int32_t revenium_call_resume(revenium_call call);
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id", and whose usage is the reply's.
+ * With the setting `otlp` on, the call is a span as well, in the trace context
+ *   that the request's "revenium" or the scope names; answers of a batch are
+ *   none, since nobody waited for them.
  * Never waits for the network: the record is on disk when this returns.
  */
 int32_t revenium_record(const char *record, size_t record_len, revenium_scope scope, revenium_result *detail);
@@ -699,7 +702,9 @@ int32_t revenium_record(const char *record, size_t record_len, revenium_scope sc
  *
  * request: the request's body; or, with a member "request" that holds it, the
  *   object of revenium_record() without what came of the call: "provider",
- *   "model", "region", "streamed", "usage_metadata".
+ *   "model", "region", "streamed", "usage_metadata". With `otlp` on it is a span,
+ *   as in revenium_record(); "dropin" in its "revenium" says that its SDK makes
+ *   one of its own.
  * tap: receives a handle to release; or, on an error, a result with its reason.
  * Never waits. One tap may be used by any thread, by one at a time.
  */
@@ -740,6 +745,8 @@ int32_t revenium_tap_end(revenium_tap tap, const char *ending, size_t ending_len
  *   An unknown member is REVENIUM_E_ARGUMENT.
  * detail: may be NULL. On success a result whose info tells "metered" and
  *   "transaction_id".
+ * With the setting `otlp` on, it is a span "execute_tool TOOL" as well, in the
+ *   trace context that the scope names.
  * Never waits for the network: the event is on disk when this returns.
  */
 int32_t revenium_tool_event(const char *event,

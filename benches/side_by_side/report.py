@@ -8,6 +8,7 @@ NAMES = {
     "hyper+record": "bare hyper, a POST of a record for each call",
     "ours": "librevenium, functions that wait",
     "ours-nospool": "librevenium, functions that wait, no spool",
+    "ours-nospool-spans": "the same, with a span of each call exported",
     "ours-queue": "librevenium, completion queue",
     "ours-queue-nospool": "librevenium, completion queue, no spool",
     "go": "librevenium from Go",
@@ -125,6 +126,9 @@ def targets(run, about, inner):
     aim("build and serialise a record", record, 4, " µs")
     aim("spool, one after the other", run.more("create", "ours", "ours-nospool"), 16, " µs", digits=1)
     aim("spool, 64 at once", run.more("create64", "ours-queue", "ours-queue-nospool"), 6, " µs", digits=1)
+    aim("make a span", Figure(ns / 1000 for name, ns in inner if name == "span"), 8, " µs")
+    aim("spans, one call after the other", run.more("create", "ours-nospool-spans", "ours-nospool"), 16, " µs", digits=1)
+    aim("spans, 64 at once", run.more("create64", "ours-nospool-spans", "ours-nospool"), 16, " µs", digits=1)
     for name, over in (("go", 10), ("node", 60)):
         if name in about["clients"]:
             rate = run.figure("burst", name, lambda row: row["deltas"] / row["wall_us"] * 1e6)

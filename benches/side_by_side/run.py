@@ -84,13 +84,16 @@ SCENARIOS = {
 
 
 class Client:
-    def __init__(self, name, command, metered=False, share=1.0, counts_deltas=False):
+    def __init__(self, name, command, metered=False, share=1.0, counts_deltas=False, spans=False):
         self.name, self.command, self.metered, self.share = name, [str(word) for word in command], metered, share
-        self.counts_deltas = counts_deltas
+        self.counts_deltas, self.spans = counts_deltas, spans
 
 
 class Sandbox:
-    def __init__(self, scratch):
+    """`collector`: another one, which takes the spans."""
+
+    def __init__(self, scratch, collector=None):
+        self.collector = collector
         command = [TARGET / "release/sandbox", "--quiet", "--no-requests", "--threads", "1", "--until-stdin-closes"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().removeprefix("sandbox: ").strip()
@@ -129,6 +132,10 @@ class Sandbox:
     def run(self, client, arguments):
         """One run of a client; what it printed, and what the sandbox saw of it."""
         environment = self.environment | {"REVENIUM_SPOOL_DIR": str(self.scratch / f"spool-{next(self.number)}")}
+        if client.spans:
+            environment |= {"REVENIUM_OTLP": "1", "REVENIUM_OTLP_ENDPOINT": self.collector.url,
+                            "REVENIUM_OTLP_QUEUE_SIZE": "100000"}
+            spans = self.collector.ask("GET", "/sandbox/stats")["requests"]
         self.ask("DELETE", "/sandbox/records")
         before = self.cpu_us()
         ran = subprocess.run(client.command + ["--port", self.port] + arguments, env=environment, timeout=RUN_LIMIT_S,
@@ -138,6 +145,8 @@ class Sandbox:
         row = json.loads(ran.stdout.strip().splitlines()[-1])
         row["server_cpu_us"] = self.cpu_us() - before
         row["records"] = self.ask("GET", "/sandbox/stats")["records"]
+        if client.spans and self.collector.ask("GET", "/sandbox/stats")["requests"] == spans:
+            raise RuntimeError("no spans were exported")
         row["has_spool"] = Path(environment["REVENIUM_SPOOL_DIR"]).exists()
         return row
 
@@ -166,6 +175,7 @@ def native():
         Client("hyper+record", [hyper, "--record", "1"], metered=True),
         Client("ours", [ours], metered=True, counts_deltas=True),
         Client("ours-nospool", [ours, "--spool", "0"], metered=True, counts_deltas=True),
+        Client("ours-nospool-spans", [ours, "--spool", "0"], metered=True, counts_deltas=True, spans=True),
         Client("ours-queue", [ours, "--queue", "1"], metered=True, counts_deltas=True),
         Client("ours-queue-nospool", [ours, "--queue", "1", "--spool", "0"], metered=True, counts_deltas=True),
     ]
@@ -287,7 +297,9 @@ def main():
         left_out["10,000 streams"] = f"descriptors are limited to {hard}"
     os.sched_setaffinity(0, {int(os.environ.get("CPU", max(allowed)))})
     scratch = Path(tempfile.mkdtemp(dir=OUT))
-    sandbox = Sandbox(scratch)
+    collector = Sandbox(scratch)
+    collector.ask("POST", "/sandbox/plan", {"path": "/v1/traces", "answers": [{"text": ""}]})
+    sandbox = Sandbox(scratch, collector)
     try:
         has_spool = sandbox.run(clients[3], ["--calls", "1"])["has_spool"]
         if not has_spool:
@@ -300,6 +312,7 @@ def main():
         rows = measure(sandbox, clients, ROUNDS)
     finally:
         sandbox.stop()
+        collector.stop()
         shutil.rmtree(scratch, ignore_errors=True)
     about = facts(sandbox, clients, has_spool, left_out)
     inner = report.inner(TARGET / "criterion")

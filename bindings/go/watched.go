@@ -111,7 +111,10 @@ func (t *transport) tap(request *http.Request, w *watched, body []byte, begun ti
 	if known && attempt > 0 {
 		metadata = metadata.over(&scope{fields: marshalFields(map[string]any{"retryNumber": attempt})})
 	}
-	choices := map[string]any{"revenium": choices{MeterRetryable: &last}}
+	choices := map[string]any{"revenium": choices{
+		MeterRetryable: &last, Dropin: true,
+		Traceparent: request.Header.Get("Traceparent"), Tracestate: request.Header.Get("Tracestate"),
+	}}
 	metadata = &scope{parent: metadata, fields: marshalFields(choices)}
 	call := CallRecord{
 		Request: json.RawMessage(body), Service: w.service, Model: w.model, Region: w.region, StartedAt: begun,

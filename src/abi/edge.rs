@@ -1,7 +1,7 @@
 //! What every export has around it: no panic passes, out parameters are zeroed, pointers become text.
 
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::completion::outcome::Outcome;
@@ -54,7 +54,7 @@ pub unsafe fn with_result(out: *mut u64, optional: bool, body: impl FnOnce() -> 
         && !out.is_null()
     {
         // SAFETY: not NULL, so it points to room for a handle.
-        unsafe { *out = core().registry.insert(Object::Outcome(outcome)) };
+        unsafe { *out = process().handles.insert(Object::Outcome(outcome)) };
     }
     code as i32
 }

@@ -3,7 +3,7 @@
 use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::client::status::{Metering, Provider, status, would_meter};
 use crate::common::error::Code;
 use crate::completion::outcome::Outcome;
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn revenium_init(config: *const c_char, config_len: usize,
     // SAFETY: the header asks for valid pointers.
     unsafe {
         edge::with_result(detail, true, || {
-            core().init(edge::text(config, config_len)?)?;
+            process().init(edge::text(config, config_len)?)?;
             Ok(None)
         })
     }
@@ -69,11 +69,11 @@ pub extern "C" fn revenium_flush(timeout_ms: i32) -> i32 {
     edge::code(|| {
         edge::may_wait()?;
         let deadline = edge::deadline(timeout_ms)?.unwrap_or_else(edge::far_away);
-        if core().is_closed() {
+        if process().is_closed() {
             return Ok(Code::Closed);
         }
         // Where the library cannot start there is nothing to wait for.
-        let flushed = core().engine().is_ok_and(|engine| engine.flush(deadline)) || core().running().is_none();
+        let flushed = process().client().is_ok_and(|client| client.flush(deadline)) || process().running().is_none();
         Ok(if flushed { Code::Ok } else { Code::Timeout })
     })
 }
@@ -93,7 +93,7 @@ pub extern "C" fn revenium_shutdown(timeout_ms: i32) -> i32 {
     edge::code(|| {
         edge::may_wait()?;
         let deadline = edge::deadline(timeout_ms)?.unwrap_or_else(edge::far_away);
-        core().shutdown(deadline)?;
+        process().shutdown(deadline)?;
         Ok(Code::Ok)
     })
 }
@@ -165,28 +165,28 @@ pub extern "C" fn revenium_release(handle: revenium_handle) -> i32 {
         if handle == 0 {
             return Ok(Code::Ok);
         }
-        let registry = &core().registry;
-        match registry.get(handle)? {
+        let handles = &process().handles;
+        match handles.get(handle)? {
             Object::Call(call) => {
                 if !call.disown() {
-                    return Err(registry.unknown(handle));
+                    return Err(handles.unknown(handle));
                 }
                 if call.has_reported() {
-                    registry.remove(handle);
+                    handles.remove(handle);
                 }
             }
             Object::Queue(queue) => {
-                registry.remove(handle).ok_or_else(|| registry.unknown(handle))?;
+                handles.remove(handle).ok_or_else(|| handles.unknown(handle))?;
                 queue.close();
-                if let Some(engine) = core().running() {
-                    engine.cancel(|call| call.reports_to(&queue));
+                if let Some(client) = process().running() {
+                    client.cancel(|call| call.reports_to(&queue));
                 }
             }
             Object::Scope(_) | Object::Outcome(_) => {
-                registry.remove(handle).ok_or_else(|| registry.unknown(handle))?;
+                handles.remove(handle).ok_or_else(|| handles.unknown(handle))?;
             }
             Object::Tap(tap) => {
-                registry.remove(handle).ok_or_else(|| registry.unknown(handle))?;
+                handles.remove(handle).ok_or_else(|| handles.unknown(handle))?;
                 tap.abandon();
             }
         }

@@ -4,12 +4,12 @@ use super::types::*;
 use super::{edge, scope};
 use crate::call::Call;
 use crate::client::Begin;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
-use crate::completion::Sink;
-use crate::completion::backpressure::Flow;
+use crate::completion::Target;
+use crate::completion::backpressure::Backpressure;
 use crate::completion::callbacks::{Callbacks, Handlers};
-use crate::completion::inbox::{Mail, Mailbox};
+use crate::completion::inbox::{Inbox, Item};
 use crate::completion::outcome::Outcome;
 use crate::messages::Event;
 use crate::messages::request::Streaming;
@@ -17,25 +17,25 @@ use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn begin(request: &str, streaming: Streaming, scope: revenium_scope, sink: Sink, owned: bool) -> Result<Arc<Call>> {
+fn begin(request: &str, streaming: Streaming, scope: revenium_scope, target: Target, owned: bool) -> Result<Arc<Call>> {
     let scope = scope::named(scope)?;
-    core().engine()?.begin(Begin { request, streaming, scope, sink, owned })
+    process().client()?.begin(Begin { request, streaming, scope, target, owned })
 }
 
-pub(super) fn caller(wants_events: bool) -> Sink {
-    Sink::Caller { mailbox: Mailbox::default(), wants_events }
+pub(super) fn caller(wants_events: bool) -> Target {
+    Target::Caller { inbox: Inbox::default(), wants_events }
 }
 
 /// Take the call's mail on this thread until its result comes.
 pub(super) fn wait(call: &Call, mut on_event: impl FnMut(&Event<'_>) -> ControlFlow<()>) -> Result<Arc<Outcome>> {
-    let Sink::Caller { mailbox, .. } = &call.sink else {
+    let Target::Caller { inbox, .. } = &call.target else {
         return Err(Error::new(Code::Internal, "The call reports elsewhere."));
     };
     let mut stopped = false;
     loop {
-        match mailbox.take() {
-            Mail::Result(outcome) => return Ok(outcome),
-            Mail::Events(batch) => {
+        match inbox.take() {
+            Item::Result(outcome) => return Ok(outcome),
+            Item::Events(batch) => {
                 for event in batch.iter() {
                     if !stopped && on_event(&event).is_break() {
                         stopped = true;
@@ -194,8 +194,8 @@ pub unsafe extern "C" fn revenium_messages_start(
             let request = edge::required_text(request, request_len)?;
             let streaming = if on_event.is_some() { Streaming::Always } else { Streaming::AsRequested };
             let handlers = Box::new(HostHandlers { on_event, on_done, user });
-            let sink = Sink::Callbacks(Callbacks::new(handlers, on_event.is_some()));
-            begin(request, streaming, scope, sink, !call.is_null()).map(|call| call.number)
+            let target = Target::Callbacks(Callbacks::new(handlers, on_event.is_some()));
+            begin(request, streaming, scope, target, !call.is_null()).map(|call| call.number)
         })
     }
 }
@@ -218,8 +218,12 @@ pub unsafe extern "C" fn revenium_messages_submit(
     unsafe {
         edge::with_handle(call, true, || {
             let request = edge::required_text(request, request_len)?;
-            let sink = Sink::Queue { queue: core().registry.queue(queue)?, tag, flow: Arc::<Flow>::default() };
-            begin(request, Streaming::AsRequested, scope, sink, !call.is_null()).map(|call| call.number)
+            let target = Target::Queue {
+                queue: process().handles.queue(queue)?,
+                tag,
+                backpressure: Arc::<Backpressure>::default(),
+            };
+            begin(request, Streaming::AsRequested, scope, target, !call.is_null()).map(|call| call.number)
         })
     }
 }
@@ -230,7 +234,7 @@ pub unsafe extern "C" fn revenium_messages_submit(
 #[unsafe(no_mangle)]
 pub extern "C" fn revenium_call_cancel(call: revenium_call) -> i32 {
     edge::code(|| {
-        core().registry.call(call)?.cancel();
+        process().handles.call(call)?.cancel();
         Ok(Code::Ok)
     })
 }
@@ -243,7 +247,7 @@ pub extern "C" fn revenium_call_cancel(call: revenium_call) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn revenium_call_pause(call: revenium_call) -> i32 {
     edge::code(|| {
-        core().registry.call(call)?.sink.flow().pause();
+        process().handles.call(call)?.target.backpressure().pause();
         Ok(Code::Ok)
     })
 }
@@ -253,7 +257,7 @@ pub extern "C" fn revenium_call_pause(call: revenium_call) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn revenium_call_resume(call: revenium_call) -> i32 {
     edge::code(|| {
-        core().registry.call(call)?.sink.flow().resume();
+        process().handles.call(call)?.target.backpressure().resume();
         Ok(Code::Ok)
     })
 }

@@ -2,11 +2,8 @@
 
 use super::types::*;
 use super::{edge, scope};
-use crate::call::observed::record;
-use crate::call::observed::tap::Tap;
-use crate::call::observed::tool;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::Code;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -37,6 +34,9 @@ use std::sync::Arc;
 ///   An unknown member is REVENIUM_E_ARGUMENT.
 /// detail: may be NULL. On success a result whose info tells "metered" and
 ///   "transaction_id", and whose usage is the reply's.
+/// With the setting `otlp` on, the call is a span as well, in the trace context
+///   that the request's "revenium" or the scope names; answers of a batch are
+///   none, since nobody waited for them.
 /// Never waits for the network: the record is on disk when this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_record(
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn revenium_record(
     unsafe {
         edge::with_result(detail, true, || {
             let record = edge::required_text(record, record_len)?;
-            let outcome = record::record(&core().engine()?, record, scope::named(scope)?)?;
+            let outcome = process().client()?.record(record, scope::named(scope)?)?;
             Ok(Some(Arc::new(outcome)))
         })
     }
@@ -61,7 +61,9 @@ pub unsafe extern "C" fn revenium_record(
 ///
 /// request: the request's body; or, with a member "request" that holds it, the
 ///   object of revenium_record() without what came of the call: "provider",
-///   "model", "region", "streamed", "usage_metadata".
+///   "model", "region", "streamed", "usage_metadata". With `otlp` on it is a span,
+///   as in revenium_record(); "dropin" in its "revenium" says that its SDK makes
+///   one of its own.
 /// tap: receives a handle to release; or, on an error, a result with its reason.
 /// Never waits. One tap may be used by any thread, by one at a time.
 #[unsafe(no_mangle)]
@@ -75,8 +77,8 @@ pub unsafe extern "C" fn revenium_tap_new(
     unsafe {
         edge::with_handle(tap, false, || {
             let request = edge::required_text(request, request_len)?;
-            let tap = Tap::new(core().engine()?, request, scope::named(scope)?)?;
-            Ok(core().registry.insert(Object::Tap(Arc::new(tap))))
+            let tap = process().client()?.tap(request, scope::named(scope)?)?;
+            Ok(process().handles.insert(Object::Tap(Arc::new(tap))))
         })
     }
 }
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn revenium_tap_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tap_write(tap: revenium_tap, bytes: *const c_void, len: usize) -> i32 {
     edge::code(|| {
-        let tap = core().registry.tap(tap)?;
+        let tap = process().handles.tap(tap)?;
         // SAFETY: the header asks for so many readable bytes.
         let bytes = unsafe { edge::bytes(bytes, len)? };
         if !bytes.is_empty() {
@@ -109,7 +111,7 @@ pub unsafe extern "C" fn revenium_tap_write(tap: revenium_tap, bytes: *const c_v
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tap_end(tap: revenium_tap, ending: *const c_char, ending_len: usize) -> i32 {
     edge::code(|| {
-        let tap = core().registry.tap(tap)?;
+        let tap = process().handles.tap(tap)?;
         // SAFETY: the header asks for valid pointers.
         tap.end(unsafe { edge::text(ending, ending_len)? })?;
         Ok(Code::Ok)
@@ -130,6 +132,8 @@ pub unsafe extern "C" fn revenium_tap_end(tap: revenium_tap, ending: *const c_ch
 ///   An unknown member is REVENIUM_E_ARGUMENT.
 /// detail: may be NULL. On success a result whose info tells "metered" and
 ///   "transaction_id".
+/// With the setting `otlp` on, it is a span "execute_tool TOOL" as well, in the
+///   trace context that the scope names.
 /// Never waits for the network: the event is on disk when this returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_tool_event(
@@ -142,8 +146,7 @@ pub unsafe extern "C" fn revenium_tool_event(
     unsafe {
         edge::with_result(detail, true, || {
             let event = edge::required_text(event, event_len)?;
-            let engine = core().engine()?;
-            let outcome = tool::tool_event(&engine, event, scope::named(scope)?)?;
+            let outcome = process().client()?.tool_event(event, scope::named(scope)?)?;
             Ok(Some(Arc::new(outcome)))
         })
     }

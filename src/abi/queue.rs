@@ -3,7 +3,7 @@
 use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error};
 use crate::common::log::Level;
 use crate::completion::queue::{Read, TOPIC_LOG, TOPIC_METERING};
@@ -18,8 +18,8 @@ pub unsafe extern "C" fn revenium_queue_new(out: *mut revenium_queue) -> i32 {
     // SAFETY: the header asks for valid pointers.
     unsafe {
         edge::with_handle(out, false, || {
-            core().check_open()?;
-            Ok(core().registry.insert(Object::Queue(Arc::new(core().new_queue()))))
+            process().check_open()?;
+            Ok(process().handles.insert(Object::Queue(Arc::new(process().new_queue()))))
         })
     }
 }
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn revenium_queue_read(
         if timeout_ms != 0 {
             edge::may_wait()?;
         }
-        let queue = core().registry.queue(queue)?;
+        let queue = process().handles.queue(queue)?;
         // SAFETY: `buffer` points to `buffer_size` bytes that are the caller's to write.
         let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), buffer_size) };
         let (code, bytes) = match queue.read(buffer, deadline)? {
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn revenium_queue_wake_fd(queue: revenium_queue, fd: *mut 
         }
         // SAFETY: not NULL, so there is room. 0 is a descriptor, -1 is none.
         unsafe { *fd = -1 };
-        let wake = core().registry.queue(queue)?.wake();
+        let wake = process().handles.queue(queue)?.wake_socket();
         let wake = wake.map_err(|fault| match fault.kind() {
             ErrorKind::Unsupported => Error::new(
                 Code::Unsupported,
@@ -109,7 +109,7 @@ pub extern "C" fn revenium_queue_subscribe(queue: revenium_queue, topics: u32, l
         if topics & TOPIC_LOG != 0 && level.is_none() {
             return Err(Error::new(Code::Argument, "Unknown log level."));
         }
-        core().subscribe(&core().registry.queue(queue)?, topics, level);
+        process().subscribe(&process().handles.queue(queue)?, topics, level);
         Ok(Code::Ok)
     })
 }

@@ -3,7 +3,7 @@
 use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
 use crate::completion::outcome::{Outcome, Text};
 use std::ffi::c_char;
@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 /// The outcome behind a result, or behind a call that has ended; `None`: it runs.
 fn outcome(handle: revenium_result) -> Result<Option<Arc<Outcome>>> {
-    match core().registry.get(handle)? {
+    match process().handles.get(handle)? {
         Object::Outcome(outcome) => Ok(Some(outcome)),
         Object::Call(call) => Ok(call.outcome().cloned()),
         _ => Err(Error::new(Code::Handle, "This handle is not a result.")),
     }
 }
 
-/// A text that belongs to the handle: the registry keeps its owner until the handle is released.
+/// A text that belongs to the handle: the handles keeps its owner until the handle is released.
 ///
 /// # Safety
 /// `len` is NULL or points to room for a length.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn revenium_result_request_id(result: revenium_result, len
 pub unsafe extern "C" fn revenium_result_info(result: revenium_result, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for valid pointers.
     unsafe {
-        reader(len, || match core().registry.get(result)? {
+        reader(len, || match process().handles.get(result)? {
             Object::Outcome(outcome) => Ok(Some(pointed(outcome.info()))),
             Object::Call(call) => Ok(Some(pointed(call.info()))),
             _ => Ok(None),

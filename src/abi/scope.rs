@@ -3,7 +3,7 @@
 use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
-use crate::client::process::core;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
 use crate::meter::scope::{self, Scope};
 use std::ffi::c_char;
@@ -14,7 +14,7 @@ pub(super) fn named(handle: revenium_scope) -> Result<Option<Arc<Scope>>> {
     match handle {
         REVENIUM_SCOPE_THREAD => scope::of_this_thread(),
         REVENIUM_SCOPE_NONE => Ok(None),
-        _ => core().registry.scope(handle).map(Some),
+        _ => process().handles.scope(handle).map(Some),
     }
 }
 
@@ -45,9 +45,9 @@ pub unsafe extern "C" fn revenium_scope_new(
             if flags & !REVENIUM_SCOPE_METER != 0 {
                 return Err(Error::new(Code::Argument, "Unknown scope flags."));
             }
-            core().check_open()?;
+            process().check_open()?;
             let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0)?;
-            Ok(core().registry.insert(Object::Scope(Arc::new(scope))))
+            Ok(process().handles.insert(Object::Scope(Arc::new(scope))))
         })
     }
 }
@@ -59,10 +59,10 @@ pub unsafe extern "C" fn revenium_scope_new(
 #[unsafe(no_mangle)]
 pub extern "C" fn revenium_scope_push(scope: revenium_scope) -> i32 {
     edge::code(|| {
-        if core().is_closed() {
+        if process().is_closed() {
             return Ok(Code::Closed);
         }
-        scope::push(scope, core().registry.scope(scope)?)?;
+        scope::push(scope, process().handles.scope(scope)?)?;
         Ok(Code::Ok)
     })
 }

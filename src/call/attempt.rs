@@ -1,7 +1,6 @@
 //! Asking until the provider answers with success, or says no for good.
 
-use super::{Call, Job, Progress};
-use crate::client::Engine;
+use super::{Context, Job, Progress, Unfinished};
 use crate::common::error::Result;
 use crate::common::log;
 use crate::common::retry;
@@ -10,36 +9,40 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
-pub(super) async fn answered(engine: &Engine, call: &Call, job: &Job, progress: &mut Progress) -> Result<Reply> {
-    let failure = match attempts(engine, call, job, &job.prepared, progress).await {
+pub(super) async fn answered(unfinished: &Unfinished, job: &Job, progress: &mut Progress) -> Result<Reply> {
+    let failure = match attempts(unfinished, job, &job.prepared, progress).await {
         Ok(reply) => return Ok(reply),
         Err(failure) => failure,
     };
-    let direct = if failure.ask_directly { engine.prepare_directly(&job.request) } else { None };
+    let direct = if failure.ask_directly { unfinished.owner.direct_instead(&job.request) } else { None };
     let Some(direct) = direct else { return Err(failure.error) };
-    log::warn!("call {}: AWS Bedrock did not answer, asking Anthropic directly: {}", call.number, failure.error);
+    log::warn!(
+        "call {}: AWS Bedrock did not answer, asking Anthropic directly: {}",
+        unfinished.call.number,
+        failure.error
+    );
     progress.provider = direct.provider();
     progress.fallback = Some(failure.error);
     progress.head = None;
     // Boxed: rarely needed, and room for it would be held by every call.
-    Box::pin(attempts(engine, call, job, &direct, progress)).await.map_err(|failure| failure.error)
+    Box::pin(attempts(unfinished, job, &direct, progress)).await.map_err(|failure| failure.error)
 }
 
 /// Attempts until the provider answers with success, or says no for good.
 async fn attempts(
-    engine: &Engine,
-    call: &Call,
+    unfinished: &Unfinished,
     job: &Job,
     prepared: &Prepared,
     progress: &mut Progress,
 ) -> std::result::Result<Reply, Failure> {
-    let silence = engine.silence();
-    let client = engine.http(prepared.provider()).map_err(|error| Failure::before_answer(error, false))?;
+    let Unfinished { context, call, .. } = unfinished;
+    let idle = context.idle_timeout();
+    let http = context.http(prepared.provider()).map_err(|error| Failure::before_answer(error, false))?;
     let mut attempt = 0;
     loop {
         progress.attempts += 1;
         call.attempts.store(progress.attempts, Ordering::Relaxed);
-        let sent = prepared.send(client, attempt, silence).await;
+        let sent = prepared.send(http, attempt, idle).await;
         if job.span.is_some() {
             progress.server = prepared.server();
         }
@@ -54,7 +57,7 @@ async fn attempts(
         };
         progress.retryable = failure.retry;
         progress.head.clone_from(&failure.head);
-        let Some(delay) = retry_delay(engine, job, attempt, &failure) else { return Err(failure) };
+        let Some(delay) = retry_delay(context, job, attempt, &failure) else { return Err(failure) };
         attempt += 1;
         log::debug!("attempt {attempt} failed, again in {} ms: {}", delay.as_millis(), failure.error);
         tokio::time::sleep(delay).await;
@@ -62,13 +65,13 @@ async fn attempts(
 }
 
 /// How long to wait before the next attempt; `None`: there is none.
-fn retry_delay(engine: &Engine, job: &Job, attempt: u32, failure: &Failure) -> Option<Duration> {
+fn retry_delay(context: &Context, job: &Job, attempt: u32, failure: &Failure) -> Option<Duration> {
     if !failure.retry || attempt >= job.max_retries {
         return None;
     }
     match failure.retry_after {
         Some(delay) => {
-            let longest = Duration::from_millis(engine.settings.max_retry_after_ms);
+            let longest = Duration::from_millis(context.settings.max_retry_after_ms);
             (delay <= longest).then_some(delay)
         }
         None => Some(retry::backoff(retry::FIRST, attempt)),

@@ -1,11 +1,11 @@
 //! Reading a reply: whole, or event by event.
 
-use super::silence::Silence;
-use super::{Call, Progress, turn};
-use crate::client::Engine;
+use super::idle::IdleTimeout;
+use super::{Call, Context, Progress};
 use crate::common::error::{Code, Error, HttpError, Result};
 use crate::common::json::mend;
-use crate::completion::Bell;
+use crate::common::patience::yield_once;
+use crate::completion::WakeGuard;
 use crate::messages::{Batch, Framing, Reader, Summary, Written};
 use crate::provider::{Body, Provider, Reply};
 use bytes::{Bytes, BytesMut};
@@ -50,14 +50,18 @@ impl Form {
 }
 
 /// The first bytes of a reply to a streamed request, and what they say it is.
-pub(super) async fn begin(engine: &Engine, reply: &mut Reply, bell: &mut Option<Bell<'_>>) -> Result<(Bytes, Form)> {
+pub(super) async fn begin(
+    context: &Context,
+    reply: &mut Reply,
+    wake: &mut Option<WakeGuard<'_, Call>>,
+) -> Result<(Bytes, Form)> {
     if reply.body.framing() != Framing::Sse {
         return Ok((Bytes::new(), Form::Events));
     }
-    let mut silence = Silence::new(engine.silence());
+    let mut idle = IdleTimeout::new(context.idle_timeout());
     let mut start = BytesMut::new();
-    while let Some(chunk) = next(&mut reply.body, bell, &mut silence).await? {
-        if start.len() > engine.settings.max_response_bytes {
+    while let Some(chunk) = next(&mut reply.body, wake, &mut idle).await? {
+        if start.len() > context.settings.max_response_bytes {
             return Err(too_large());
         }
         let form = Form::of(&chunk);
@@ -77,14 +81,14 @@ pub(super) fn too_large() -> Error {
 }
 
 /// A reply that is one JSON document; `start`: what has been read of it.
-pub(super) async fn whole(engine: &Engine, mut reply: Reply, start: &[u8]) -> Result<Arrived> {
-    let max = engine.settings.max_response_bytes;
-    let mut silence = Silence::new(engine.silence());
+pub(super) async fn whole(context: &Context, mut reply: Reply, start: &[u8]) -> Result<Arrived> {
+    let max = context.settings.max_response_bytes;
+    let mut idle = IdleTimeout::new(context.idle_timeout());
     // Room for the NUL that C gets behind it, too.
     let mut body = Vec::with_capacity(reply.body.length().map_or(0, |length| length.min(LARGE_REPLY) as usize + 1));
     body.extend_from_slice(start);
     loop {
-        match silence.broken_by(reply.body.next()).await? {
+        match idle.within(reply.body.next()).await? {
             Ok(Some(chunk)) if body.len() + chunk.len() > max => return Err(too_large()),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
@@ -163,30 +167,30 @@ fn put_together<'a>(
 }
 
 pub(super) async fn stream(
-    engine: &Engine,
+    context: &Context,
     call: &Arc<Call>,
     progress: &mut Progress,
     mut reply: Reply,
-    mut bell: Option<Bell<'_>>,
+    mut wake: Option<WakeGuard<'_, Call>>,
     start: Bytes,
 ) -> Result<Arrived> {
-    let reader = progress.reader.insert(Reader::new(reply.body.framing(), engine.settings.max_response_bytes));
-    let mut silence = Silence::new(engine.silence());
-    let wants_events = call.sink.wants_events();
+    let reader = progress.reader.insert(Reader::new(reply.body.framing(), context.settings.max_response_bytes));
+    let mut idle = IdleTimeout::new(context.idle_timeout());
+    let wants_events = call.target.wants_events();
     let mut untold = 0;
     let mut start = Some(start).filter(|start| !start.is_empty());
     loop {
-        if wants_events && !call.sink.flow().has_room() {
-            drop(bell.take());
+        if wants_events && !call.target.backpressure().has_room() {
+            drop(wake.take());
             // A reader that is gone must not hold its connection for ever.
-            let limit = engine.silence();
+            let limit = context.idle_timeout();
             let unread = |_| Error::new(Code::Timeout, format!("Nobody took the events for {} s.", limit.as_secs()));
-            tokio::time::timeout(limit, call.sink.flow().room()).await.map_err(unread)?;
-            silence.restart();
+            tokio::time::timeout(limit, call.target.backpressure().room()).await.map_err(unread)?;
+            idle.restart();
         }
         let chunk = match start.take() {
             Some(start) => Some(start),
-            None => next(&mut reply.body, &mut bell, &mut silence).await?,
+            None => next(&mut reply.body, &mut wake, &mut idle).await?,
         };
         let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
         let read = match &chunk {
@@ -197,11 +201,11 @@ pub(super) async fn stream(
             progress.first_token = Some(progress.clock.elapsed());
         }
         if wants_events && !batch.is_empty() {
-            untold = if bell.is_some() { untold + batch.bytes() } else { batch.bytes() };
-            call.sink.events(call, batch)?;
-            bell.get_or_insert_with(|| Bell::of(call));
+            untold = if wake.is_some() { untold + batch.bytes() } else { batch.bytes() };
+            call.target.events(call, batch)?;
+            wake.get_or_insert_with(|| WakeGuard::of(call));
             if untold >= MAX_UNTOLD {
-                drop(bell.take());
+                drop(wake.take());
             }
         }
         let over = read.is_err() || reader.is_complete();
@@ -217,17 +221,21 @@ pub(super) async fn stream(
 }
 
 /// The next bytes of a stream. A reader that has something to read is told when nothing more is at hand.
-async fn next(body: &mut Body, bell: &mut Option<Bell<'_>>, silence: &mut Silence) -> Result<Option<Bytes>> {
+async fn next(
+    body: &mut Body,
+    wake: &mut Option<WakeGuard<'_, Call>>,
+    idle: &mut IdleTimeout,
+) -> Result<Option<Bytes>> {
     let mut next = pin!(body.next());
-    if bell.is_some() {
-        turn().await;
+    if wake.is_some() {
+        yield_once().await;
         if let Poll::Ready(chunk) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-            silence.restart();
+            idle.restart();
             return chunk;
         }
-        drop(bell.take());
+        drop(wake.take());
     }
-    silence.broken_by(next).await?
+    idle.within(next).await?
 }
 
 /// Read a finished stream to its end, so that its connection can serve again.

@@ -1,30 +1,13 @@
 //! Several accounts of Revenium in one process: a delivery for each that a scope or call names, beside the process's own.
 
 use crate::common::error::Result;
-use crate::delivery::{Circuit, Counts, Delivery, Destination, Dropped};
+use crate::delivery::{Account, Circuit, Counts, Delivery, Destination, Dropped};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// So many are kept besides those that calls are using. What one that goes had left stays in the spool, for when its
 /// account is named again.
 const KEPT: usize = 64;
-
-/// A delivery, in use as long as this lives.
-#[derive(Clone)]
-pub struct Account {
-    pub delivery: Arc<Delivery>,
-    uses: Arc<()>,
-}
-
-impl Account {
-    pub fn new(delivery: Arc<Delivery>) -> Account {
-        Account { delivery, uses: Arc::default() }
-    }
-
-    fn is_used(&self) -> bool {
-        Arc::strong_count(&self.uses) > 1
-    }
-}
 
 #[derive(Default)]
 pub struct Accounts {

@@ -1,7 +1,7 @@
 //! Number → thing. A number is given out once in the life of a process and of its forked children.
 
 use crate::call::Call;
-use crate::call::observed::tap::Tap;
+use crate::call::observed::Tap;
 use crate::common::error::{Code, Error, Result};
 use crate::completion::outcome::Outcome;
 use crate::completion::queue::Queue;
@@ -24,19 +24,19 @@ pub enum Object {
     Tap(Arc<Tap>),
 }
 
-pub struct Registry {
+pub struct Handles {
     /// Handles below were made by a parent process.
     floor: u64,
     shards: [Mutex<BTreeMap<u64, Object>>; 16],
 }
 
-impl Default for Registry {
+impl Default for Handles {
     fn default() -> Self {
-        Registry { floor: NEXT.load(Ordering::SeqCst), shards: Default::default() }
+        Handles { floor: NEXT.load(Ordering::SeqCst), shards: Default::default() }
     }
 }
 
-impl Registry {
+impl Handles {
     pub fn next_number() -> u64 {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! What this process has: its registry, its engine if one runs, and what a forked child starts from.
+//! What this process has: its handles, its client if one runs, and what a forked child starts from.
 
-use crate::client::Engine;
-use crate::client::handles::Registry;
+use crate::client::Client;
+use crate::client::handles::Handles;
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{self, Level};
 use crate::common::os::{self, PerProcess};
@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-static CORE: PerProcess<Core> = PerProcess::empty();
+static PROCESS: PerProcess<Process> = PerProcess::empty();
 
 /// This process's state. A forked child gets one of its own, running with the parent's settings.
-pub fn core() -> &'static Core {
-    CORE.get(|parent| Core::new(parent.and_then(Core::inherited)))
+pub fn process() -> &'static Process {
+    PROCESS.get(|parent| Process::new(parent.and_then(Process::inherited)))
 }
 
-pub struct Core {
-    pub registry: Registry,
+pub struct Process {
+    pub handles: Handles,
     phase: RwLock<Phase>,
     inheritance: Inheritance,
     subscribers: Mutex<Vec<Weak<Queue>>>,
@@ -32,8 +32,8 @@ pub struct Core {
 
 enum Phase {
     /// Nobody called yet.
-    Fresh,
-    Running(Arc<Engine>),
+    NotStarted,
+    Running(Arc<Client>),
     Closed,
 }
 
@@ -59,16 +59,16 @@ impl Inheritance {
     }
 }
 
-impl Core {
-    fn new(inherited: Option<Arc<Settings>>) -> Core {
-        let engine = inherited.as_ref().and_then(|settings| Engine::new(settings.clone()).ok());
+impl Process {
+    fn new(inherited: Option<Arc<Settings>>) -> Process {
+        let client = inherited.as_ref().and_then(|settings| Client::new(settings.clone()).ok());
         let inheritance = Inheritance::default();
         inheritance.set(inherited);
-        Core {
-            registry: Registry::default(),
-            phase: RwLock::new(engine.map_or(Phase::Fresh, |engine| {
-                engine.inits.store(1, Ordering::SeqCst);
-                Phase::Running(engine)
+        Process {
+            handles: Handles::default(),
+            phase: RwLock::new(client.map_or(Phase::NotStarted, |client| {
+                client.inits.store(1, Ordering::SeqCst);
+                Phase::Running(client)
             })),
             inheritance,
             subscribers: Mutex::default(),
@@ -80,20 +80,20 @@ impl Core {
         self.inheritance.get()
     }
 
-    /// The engine, started from the environment if nobody did so before.
-    pub fn engine(&self) -> Result<Arc<Engine>> {
+    /// The client, started from the environment if nobody did so before.
+    pub fn client(&self) -> Result<Arc<Client>> {
         match &*self.phase.read() {
-            Phase::Running(engine) => return Ok(engine.clone()),
+            Phase::Running(client) => return Ok(client.clone()),
             Phase::Closed => return Err(closed()),
-            Phase::Fresh => {}
+            Phase::NotStarted => {}
         }
         self.start(None, false)
     }
 
-    /// The engine, if it runs.
-    pub fn running(&self) -> Option<Arc<Engine>> {
+    /// The client, if it runs.
+    pub fn running(&self) -> Option<Arc<Client>> {
         match &*self.phase.read() {
-            Phase::Running(engine) => Some(engine.clone()),
+            Phase::Running(client) => Some(client.clone()),
             _ => None,
         }
     }
@@ -115,70 +115,70 @@ impl Core {
         self.start(config, true).map(drop)
     }
 
-    fn start(&self, config: Option<&str>, counted: bool) -> Result<Arc<Engine>> {
+    fn start(&self, config: Option<&str>, counted: bool) -> Result<Arc<Client>> {
         loop {
-            // `None`: the engine to join was shut down meanwhile.
-            if let Some(engine) = self.try_start(config, counted)? {
-                return Ok(engine);
+            // `None`: the client to join was shut down meanwhile.
+            if let Some(client) = self.try_start(config, counted)? {
+                return Ok(client);
             }
         }
     }
 
-    fn try_start(&self, config: Option<&str>, counted: bool) -> Result<Option<Arc<Engine>>> {
+    fn try_start(&self, config: Option<&str>, counted: bool) -> Result<Option<Arc<Client>>> {
         if config.is_none()
-            && let Some(engine) = self.running()
+            && let Some(client) = self.running()
         {
-            return Ok(self.join(engine, counted));
+            return Ok(self.join(client, counted));
         }
         // Built before the lock is taken: what is logged meanwhile may make the host call us.
         look_again();
         credentials::look_again();
         let (settings, warnings) = Settings::load(config, &environment)?;
-        if let Some(engine) = self.running()
-            && !(counted && self.retire(&engine))
+        if let Some(client) = self.running()
+            && !(counted && self.retire(&client))
         {
-            return self.join_with(engine, &settings, counted);
+            return self.join_with(client, &settings, counted);
         }
         log::set_level(settings.log_level);
         for warning in warnings {
             log::warn!("{warning}");
         }
-        let engine = Engine::new(Arc::new(settings))?;
-        engine.inits.store(u32::from(counted), Ordering::SeqCst);
+        let client = Client::new(Arc::new(settings))?;
+        client.inits.store(u32::from(counted), Ordering::SeqCst);
         let other = {
             let mut phase = self.phase.write();
             match &*phase {
                 Phase::Running(other) => other.clone(),
                 Phase::Closed if !counted => return Err(closed()),
                 _ => {
-                    *phase = Phase::Running(engine.clone());
+                    *phase = Phase::Running(client.clone());
                     self.over.store(false, Ordering::Release);
-                    self.inheritance.set(Some(engine.settings.clone()));
-                    return Ok(Some(engine));
+                    self.inheritance.set(Some(client.context.settings.clone()));
+                    return Ok(Some(client));
                 }
             }
         };
-        self.join_with(other, &engine.settings, counted)
+        self.join_with(other, &client.context.settings, counted)
     }
 
-    /// An engine that only a flush has started makes way: nobody has chosen its settings. False: it is in use.
-    fn retire(&self, engine: &Arc<Engine>) -> bool {
+    /// An client that only a flush has started makes way: nobody has chosen its settings. False: it is in use.
+    fn retire(&self, client: &Arc<Client>) -> bool {
         {
             let mut phase = self.phase.write();
             match &*phase {
-                Phase::Running(running) if Arc::ptr_eq(running, engine) && !engine.is_used() => {}
+                Phase::Running(running) if Arc::ptr_eq(running, client) && !client.is_used() => {}
                 _ => return false,
             }
-            *phase = Phase::Fresh;
+            *phase = Phase::NotStarted;
             self.inheritance.set(None);
         }
         // What it could not send in time lies in the spool, or waits there for its successor.
-        let _ = engine.close(Instant::now(), true);
+        let _ = client.close(Instant::now(), true);
         true
     }
 
-    fn join_with(&self, running: Arc<Engine>, settings: &Settings, counted: bool) -> Result<Option<Arc<Engine>>> {
-        let same = *settings == *running.settings;
+    fn join_with(&self, running: Arc<Client>, settings: &Settings, counted: bool) -> Result<Option<Arc<Client>>> {
+        let same = *settings == *running.context.settings;
         match self.join(running, counted && same) {
             Some(_) if !same => Err(Error::new(Code::Already, "The library runs already, with other settings.")),
             joined => Ok(joined),
@@ -186,7 +186,7 @@ impl Core {
     }
 
     /// Under the lock that shutdown takes to count down: what was joined is not closed before its own shutdown.
-    fn join(&self, running: Arc<Engine>, counted: bool) -> Option<Arc<Engine>> {
+    fn join(&self, running: Arc<Client>, counted: bool) -> Option<Arc<Client>> {
         let phase = self.phase.read();
         if !matches!(&*phase, Phase::Running(now) if Arc::ptr_eq(now, &running)) {
             return None;
@@ -199,25 +199,25 @@ impl Core {
 
     /// revenium_shutdown(): the last one ends everything before `deadline`.
     pub fn shutdown(&self, deadline: Instant) -> Result<()> {
-        let engine = {
+        let client = {
             let mut phase = self.phase.write();
-            let Phase::Running(engine) = &*phase else { return Err(closed()) };
-            if engine.inits.load(Ordering::SeqCst) > 1 {
-                engine.inits.fetch_sub(1, Ordering::SeqCst);
+            let Phase::Running(client) = &*phase else { return Err(closed()) };
+            if client.inits.load(Ordering::SeqCst) > 1 {
+                client.inits.fetch_sub(1, Ordering::SeqCst);
                 return Ok(());
             }
-            let engine = engine.clone();
+            let client = client.clone();
             *phase = Phase::Closed;
             self.inheritance.set(None);
-            engine
+            client
         };
-        let ended = engine.close(deadline, false);
+        let ended = client.close(deadline, false);
         {
             // Unless another thread has started the library afresh.
             let phase = self.phase.write();
             self.over.store(matches!(*phase, Phase::Closed), Ordering::Release);
         }
-        for queue in self.registry.queues() {
+        for queue in self.handles.queues() {
             queue.nudge();
         }
         ended
@@ -257,10 +257,10 @@ pub fn flush_at_exit() {
 
 extern "C" fn at_exit() {
     // A forked child that never called us has no state of its own, and nothing to flush.
-    let Some(engine) = CORE.peek().and_then(Core::running) else { return };
-    engine.dispatchers.mute();
-    let allowed = Duration::from_millis(engine.settings.flush_at_exit_ms);
+    let Some(client) = PROCESS.peek().and_then(Process::running) else { return };
+    client.callback_pool.mute();
+    let allowed = Duration::from_millis(client.context.settings.flush_at_exit_ms);
     let closed =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.close(Instant::now() + allowed, true)));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.close(Instant::now() + allowed, true)));
     drop(closed);
 }

@@ -1,7 +1,7 @@
 //! The state of the library: what revenium_status() and revenium_status_json() tell.
 
-use crate::client::Engine;
-use crate::client::process::core;
+use crate::client::Client;
+use crate::client::process::process;
 use crate::common::error::{Code, Error, Result};
 use crate::delivery::{Circuit, Counts, SpoolState};
 pub use crate::provider::Provider;
@@ -45,10 +45,10 @@ pub struct Status {
 
 /// Before the start: what a start from the environment would give. After shutdown: E_CLOSED.
 pub fn status() -> Result<Status> {
-    if let Some(engine) = core().running() {
-        return Ok(of(&engine));
+    if let Some(client) = process().running() {
+        return Ok(of(&client));
     }
-    if core().is_closed() {
+    if process().is_closed() {
         return Err(Error::new(Code::Closed, "The library was shut down."));
     }
     let (settings, _) = Settings::load(None, &environment)?;
@@ -74,22 +74,22 @@ pub fn would_meter() -> bool {
     status().is_ok_and(|status| status.metering != Metering::Off)
 }
 
-fn of(engine: &Engine) -> Status {
+fn of(client: &Client) -> Status {
     let counter = |counter: &std::sync::atomic::AtomicI64| counter.load(Ordering::Relaxed);
     Status {
-        initialized: engine.is_used(),
-        provider: choose(&engine.settings, None, &environment),
-        metering: metering(&engine.settings, engine.has_metering_key()),
-        calls_in_flight: counter(&engine.counters.in_flight),
-        calls_started: counter(&engine.counters.started),
-        calls_failed: counter(&engine.counters.failed),
-        calls_observed: counter(&engine.counters.observed),
-        delivery: engine.delivery_counts(),
+        initialized: client.is_used(),
+        provider: choose(&client.context.settings, None, &environment),
+        metering: metering(&client.context.settings, client.has_metering_key()),
+        calls_in_flight: counter(&client.context.counters.in_flight),
+        calls_started: counter(&client.context.counters.started),
+        calls_failed: counter(&client.context.counters.failed),
+        calls_observed: counter(&client.context.counters.observed),
+        delivery: client.delivery_counts(),
         notices_dropped: notices_dropped(),
-        spool: engine.spool_state().or_else(|| configured_spool(&engine.settings)),
-        budgets: Some(engine.budgets.status()),
-        spans: engine.telemetry().map(|telemetry| (telemetry.endpoint().to_owned(), telemetry.counts())),
-        settings: engine.settings.clone(),
+        spool: client.spool_state().or_else(|| configured_spool(&client.context.settings)),
+        budgets: Some(client.budgets.status()),
+        spans: client.context.telemetry.as_ref().map(|telemetry| (telemetry.endpoint().to_owned(), telemetry.counts())),
+        settings: client.context.settings.clone(),
     }
 }
 
@@ -114,7 +114,7 @@ fn spans(endpoint: &str, counts: &telemetry::Counts) -> Value {
 }
 
 fn notices_dropped() -> usize {
-    core().registry.queues().iter().map(|queue| queue.dropped_notices()).sum()
+    process().handles.queues().iter().map(|queue| queue.dropped_notices()).sum()
 }
 
 fn configured_spool(settings: &Settings) -> Option<SpoolState> {

@@ -1,6 +1,6 @@
 //! The terminal summary: what one metered call took and cost, on standard error, once its caller has the result.
 
-use super::Engine;
+use super::Client;
 use crate::completion::outcome::Outcome;
 use crate::meter::{Metadata, Service};
 use crate::settings::{PrintSummary, environment};
@@ -48,10 +48,10 @@ impl Waiting {
     }
 }
 
-impl Engine {
+impl Client {
     /// What is to be printed of a call, if anything is.
-    pub fn summary_of(&self, outcome: &Outcome, metadata: &Metadata) -> Option<Summary> {
-        if self.settings.print_summary == PrintSummary::Off {
+    pub(super) fn summary_of(&self, outcome: &Outcome, metadata: &Metadata) -> Option<Summary> {
+        if self.context.settings.print_summary == PrintSummary::Off {
             return None;
         }
         let tokens = &outcome.summary.usage.tokens;
@@ -67,19 +67,19 @@ impl Engine {
     }
 
     /// Print it, once its cost is known where it can be.
-    pub fn print_summary(self: &Arc<Self>, summary: Summary) {
+    pub(super) fn print_summary(self: &Arc<Self>, summary: Summary) {
         let params = json!({ "transactionId": summary.transaction_id }).to_string();
         let askable = self.platform.prepare("completions.cost", Some(&params), &environment).is_ok();
         let (true, Ok(runtime)) = (askable, self.runtime()) else {
-            return summary.print(self.settings.print_summary, None);
+            return summary.print(self.context.settings.print_summary, None);
         };
         let number = self.summaries.add(summary);
-        let engine = self.clone();
+        let client = self.clone();
         runtime.spawn(async move {
-            let cost = engine.cost(&params).await;
+            let cost = client.cost(&params).await;
             // Whoever takes it prints it: the end of the library does not wait for a cost.
-            if let Some(summary) = engine.summaries.take(number) {
-                summary.print(engine.settings.print_summary, cost);
+            if let Some(summary) = client.summaries.take(number) {
+                summary.print(client.context.settings.print_summary, cost);
             }
         });
     }
@@ -87,12 +87,12 @@ impl Engine {
     /// Those that still wait for their cost go without it.
     pub(super) fn print_what_waits(&self) {
         for summary in self.summaries.take_all().values() {
-            summary.print(self.settings.print_summary, None);
+            summary.print(self.context.settings.print_summary, None);
         }
     }
 
     async fn cost(&self, params: &str) -> Option<f64> {
-        let http = &self.clients().ok()?.metering;
+        let http = &self.context.clients().ok()?.metering;
         for _ in 0..ATTEMPTS {
             tokio::time::sleep(PAUSE).await;
             let prepared = self.platform.prepare("completions.cost", Some(params), &environment).ok()?;

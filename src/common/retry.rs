@@ -19,7 +19,7 @@ pub fn backoff(first: Duration, retries_made: u32) -> Duration {
 
 /// The delay in seconds that an answer asks for: `retry-after-ms` in milliseconds, else `retry-after` in seconds or as a
 /// date. As it stands there: maybe negative or endless, never NaN.
-pub fn asked(headers: &HeaderMap, now: SystemTime) -> Option<f64> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<f64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| !number.is_nan());
     if let Some(ms) = text("retry-after-ms").and_then(number) {
@@ -75,8 +75,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("retry-after-ms", ms.parse().unwrap());
             headers.insert("retry-after", after.parse().unwrap());
-            assert_eq!(asked(&headers, now), wanted, "{ms}, {after}");
+            assert_eq!(retry_after(&headers, now), wanted, "{ms}, {after}");
         }
-        assert_eq!(asked(&HeaderMap::new(), now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -8,19 +8,19 @@ const MAX_UNREAD: usize = 1 << 20;
 
 /// The bytes of one call that lie unread.
 #[derive(Default)]
-pub struct Flow {
+pub struct Backpressure {
     unread: AtomicUsize,
     /// The reader says that he has enough for now.
     paused: AtomicBool,
     room: Notify,
 }
 
-impl Flow {
+impl Backpressure {
     pub fn has_room(&self) -> bool {
         self.unread.load(Ordering::Acquire) < MAX_UNREAD && !self.paused.load(Ordering::Acquire)
     }
 
-    /// Read nothing more until [`Flow::resume`], however little lies there.
+    /// Read nothing more until [`Backpressure::resume`], however little lies there.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::Release);
     }

@@ -2,8 +2,9 @@
 
 use crate::common::error::{Code, Error, Result};
 use crate::common::os;
-use crate::completion::inbox::{Mail, Mailbox};
+use crate::completion::inbox::{Inbox, Item};
 use crate::completion::outcome::Outcome;
+use crate::completion::{Reporting, Target};
 use crate::messages::{Batch, Event};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -41,11 +42,11 @@ pub trait Handlers: Send + Sync {
     fn done(&self, call: u64, outcome: &Arc<Outcome>);
 }
 
-/// A started call's mailbox, bound to one dispatcher thread.
+/// A started call's inbox, bound to one thread thread.
 pub struct Callbacks {
-    pub mailbox: Mailbox,
+    pub inbox: Inbox,
     handlers: Box<dyn Handlers>,
-    /// It stands in its dispatcher's line, or is being run.
+    /// It stands in its thread's line, or is being run.
     scheduled: AtomicBool,
     stopped: AtomicBool,
     pub wants_events: bool,
@@ -54,35 +55,26 @@ pub struct Callbacks {
 impl Callbacks {
     pub fn new(handlers: Box<dyn Handlers>, wants_events: bool) -> Callbacks {
         let flag = || AtomicBool::new(false);
-        Callbacks { mailbox: Mailbox::default(), handlers, scheduled: flag(), stopped: flag(), wants_events }
+        Callbacks { inbox: Inbox::default(), handlers, scheduled: flag(), stopped: flag(), wants_events }
     }
 }
 
-/// What a dispatcher needs of a call.
-pub trait Dispatched: Send + Sync {
-    fn number(&self) -> u64;
-    fn callbacks(&self) -> Option<&Callbacks>;
-    fn cancel(&self);
-    /// on_done has returned.
-    fn reported(&self);
-}
-
 /// The pool. Threads start with the first call that needs one.
-pub struct Dispatchers {
+pub struct CallbackPool {
     size: usize,
-    threads: OnceCell<Vec<Dispatcher>>,
+    threads: OnceCell<Vec<CallbackThread>>,
     muted: Arc<AtomicBool>,
 }
 
 /// One thread, and the calls that stand in its line; `None`: there will be none.
-struct Dispatcher {
-    line: Sender<Option<Arc<dyn Dispatched>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+struct CallbackThread {
+    line: Sender<Option<Arc<dyn Reporting>>>,
+    handle: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Dispatchers {
-    pub fn new(size: usize) -> Dispatchers {
-        Dispatchers { size: size.max(1), threads: OnceCell::new(), muted: Arc::default() }
+impl CallbackPool {
+    pub fn new(size: usize) -> CallbackPool {
+        CallbackPool { size: size.max(1), threads: OnceCell::new(), muted: Arc::default() }
     }
 
     /// To be called before the first call with callbacks: without its threads it could never report.
@@ -93,27 +85,27 @@ impl Dispatchers {
             .map_err(|fault| Error::new(Code::Internal, format!("No thread for callbacks could be started: {fault}.")))
     }
 
-    /// Something lies in the call's mailbox.
-    pub fn schedule(&self, call: Arc<dyn Dispatched>) {
-        let Some(callbacks) = call.callbacks() else { return };
+    /// Something lies in the call's inbox.
+    pub fn schedule(&self, call: Arc<dyn Reporting>) {
+        let Some(callbacks) = callbacks_of(&*call) else { return };
         if callbacks.scheduled.swap(true, Ordering::SeqCst) {
             return;
         }
         let Some(threads) = self.threads.get() else { return };
-        let dispatcher = &threads[call.number() as usize % threads.len()];
+        let thread = &threads[call.number() as usize % threads.len()];
         // The thread ends only with the last sender, or when every call has reported.
-        let _ = dispatcher.line.send(Some(call));
+        let _ = thread.line.send(Some(call));
     }
 
     /// Every call has reported: wait until `deadline` for the threads to end.
     pub fn stop(&self, deadline: Instant) {
         let threads = self.threads.get().map(Vec::as_slice).unwrap_or_default();
-        for dispatcher in threads {
-            let _ = dispatcher.line.send(None);
+        for thread in threads {
+            let _ = thread.line.send(None);
         }
-        for dispatcher in threads {
-            if let Some(thread) = dispatcher.thread.lock().take() {
-                os::join_by(thread, deadline);
+        for thread in threads {
+            if let Some(handle) = thread.handle.lock().take() {
+                os::join_by(handle, deadline);
             }
         }
     }
@@ -124,8 +116,8 @@ impl Dispatchers {
     }
 }
 
-fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Dispatcher> {
-    let (sender, line) = channel::<Option<Arc<dyn Dispatched>>>();
+fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<CallbackThread> {
+    let (sender, line) = channel::<Option<Arc<dyn Reporting>>>();
     let body = move || {
         // Calls take turns, one batch each, so a fast stream holds up nobody.
         let mut turns = VecDeque::new();
@@ -135,7 +127,7 @@ fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Dispatcher> {
                 was_last |= next.is_none();
                 turns.extend(next);
             }
-            let call: Arc<dyn Dispatched> = match turns.pop_front() {
+            let call: Arc<dyn Reporting> = match turns.pop_front() {
                 Some(call) => call,
                 None if was_last => return,
                 None => match line.recv() {
@@ -150,21 +142,28 @@ fn spawn(number: usize, muted: Arc<AtomicBool>) -> io::Result<Dispatcher> {
     };
     let builder = thread::Builder::new().name(format!("revenium-cb-{number}"));
     let thread = os::with_signals_blocked(|| builder.spawn(body))?;
-    Ok(Dispatcher { line: sender, thread: Mutex::new(Some(thread)) })
+    Ok(CallbackThread { line: sender, handle: Mutex::new(Some(thread)) })
+}
+
+fn callbacks_of(call: &dyn Reporting) -> Option<&Callbacks> {
+    match call.target() {
+        Target::Callbacks(callbacks) => Some(callbacks),
+        _ => None,
+    }
 }
 
 /// Run one batch of callbacks. True: the call wants another turn.
-fn step(call: &dyn Dispatched, muted: &AtomicBool) -> bool {
-    let Some(callbacks) = call.callbacks() else { return false };
+fn step(call: &dyn Reporting, muted: &AtomicBool) -> bool {
+    let Some(callbacks) = callbacks_of(call) else { return false };
     let muted = muted.load(Ordering::Acquire);
-    match callbacks.mailbox.try_take() {
-        Some(Mail::Events(batch)) => {
+    match callbacks.inbox.try_take() {
+        Some(Item::Events(batch)) => {
             if !muted {
                 deliver(call, callbacks, &batch);
             }
             true
         }
-        Some(Mail::Result(outcome)) => {
+        Some(Item::Result(outcome)) => {
             if !muted {
                 callbacks.handlers.done(call.number(), &outcome);
             }
@@ -175,12 +174,12 @@ fn step(call: &dyn Dispatched, muted: &AtomicBool) -> bool {
         None => {
             callbacks.scheduled.store(false, Ordering::SeqCst);
             // Something may have come between the last look and the line above.
-            callbacks.mailbox.has_mail() && !callbacks.scheduled.swap(true, Ordering::SeqCst)
+            callbacks.inbox.has_items() && !callbacks.scheduled.swap(true, Ordering::SeqCst)
         }
     }
 }
 
-fn deliver(call: &dyn Dispatched, callbacks: &Callbacks, batch: &Batch) {
+fn deliver(call: &dyn Reporting, callbacks: &Callbacks, batch: &Batch) {
     for event in batch.iter() {
         if callbacks.stopped.load(Ordering::Relaxed) {
             return;

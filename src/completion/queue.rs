@@ -4,7 +4,7 @@ use crate::common::error::{Code, Error, Result};
 use crate::common::log::{self, Level};
 use crate::common::os::{self, Bell, Wake};
 use crate::common::sync::{Condvar, Mutex};
-use crate::completion::backpressure::Flow;
+use crate::completion::backpressure::Backpressure;
 use crate::completion::outcome::Outcome;
 use crate::messages::Batch;
 use std::collections::VecDeque;
@@ -56,7 +56,7 @@ pub fn encode(out: &mut Vec<u8>, kind: FrameKind, code: i32, call: u64, tag: u64
 struct Chunk {
     bytes: Vec<u8>,
     read: usize,
-    flow: Option<Arc<Flow>>,
+    backpressure: Option<Arc<Backpressure>>,
 }
 
 #[derive(Default)]
@@ -97,20 +97,20 @@ impl Queue {
     }
 
     /// The events of one network read. To be followed by [`Queue::ring`], as all that is pushed.
-    pub fn push_events(&self, batch: &Batch, call: u64, tag: u64, flow: &Arc<Flow>) -> Result<()> {
+    pub fn push_events(&self, batch: &Batch, call: u64, tag: u64, backpressure: &Arc<Backpressure>) -> Result<()> {
         let mut bytes = Vec::with_capacity(batch.bytes() + batch.len() * (HEADER + 8));
         for event in batch.iter() {
             encode(&mut bytes, FrameKind::Event, event.kind as i32, call, tag, event.json.as_bytes())?;
         }
-        flow.wrote(bytes.len());
-        self.push(Chunk { bytes, read: 0, flow: Some(flow.clone()) }, false);
+        backpressure.wrote(bytes.len());
+        self.push(Chunk { bytes, read: 0, backpressure: Some(backpressure.clone()) }, false);
         Ok(())
     }
 
     pub fn push_head(&self, status: u16, json: &[u8], call: u64, tag: u64) -> Result<()> {
         let mut bytes = Vec::new();
         encode(&mut bytes, FrameKind::Head, status.into(), call, tag, json)?;
-        self.push(Chunk { bytes, read: 0, flow: None }, false);
+        self.push(Chunk { bytes, read: 0, backpressure: None }, false);
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl Queue {
             // A body beyond 4 GiB: the result itself still has it.
             let _ = encode(&mut bytes, FrameKind::Result, code, call, tag, b"");
         }
-        self.push(Chunk { bytes, read: 0, flow: None }, false);
+        self.push(Chunk { bytes, read: 0, backpressure: None }, false);
     }
 
     /// A log line or a metering report, if this queue wants it and is not full of them.
@@ -134,8 +134,8 @@ impl Queue {
         }
         let mut bytes = Vec::new();
         if encode(&mut bytes, kind, code, 0, 0, body.as_bytes()).is_ok() {
-            self.push(Chunk { bytes, read: 0, flow: None }, true);
-            self.ring();
+            self.push(Chunk { bytes, read: 0, backpressure: None }, true);
+            self.wake_reader();
         }
     }
 
@@ -159,7 +159,7 @@ impl Queue {
     }
 
     /// Wake a reader, unless one has come by himself.
-    pub fn ring(&self) {
+    pub fn wake_reader(&self) {
         let mut state = self.state.lock();
         if state.chunks.is_empty() {
             return;
@@ -199,8 +199,8 @@ impl Queue {
             buffer[used..used + fit].copy_from_slice(&rest[..fit]);
             used += fit;
             chunk.read += fit;
-            if let Some(flow) = &chunk.flow {
-                flow.read(fit);
+            if let Some(backpressure) = &chunk.backpressure {
+                backpressure.read(fit);
             }
             if chunk.read < chunk.bytes.len() {
                 break;
@@ -218,7 +218,7 @@ impl Queue {
     }
 
     /// A new socket that turns readable when frames may have come.
-    pub fn wake(&self) -> io::Result<Wake> {
+    pub fn wake_socket(&self) -> io::Result<Wake> {
         let (mut bell, wake) = os::bell()?;
         let mut state = self.state.lock();
         if state.signalled || !state.chunks.is_empty() {
@@ -238,8 +238,8 @@ impl Queue {
         let mut state = self.state.lock();
         state.closed = true;
         for chunk in state.chunks.drain(..) {
-            if let Some(flow) = chunk.flow {
-                flow.read(chunk.bytes.len() - chunk.read);
+            if let Some(backpressure) = chunk.backpressure {
+                backpressure.read(chunk.bytes.len() - chunk.read);
             }
         }
         state.bells.clear();
@@ -330,12 +330,12 @@ mod tests {
         #[test]
         fn frames_round_trip(bodies in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..100), any::<i32>(), any::<u64>(), any::<u64>()), 0..20), buffer in 160usize..400) {
             let queue = Queue::default();
-            let flow = Arc::new(Flow::default());
+            let backpressure = Arc::new(Backpressure::default());
             for (body, code, call, tag) in &bodies {
                 let mut bytes = Vec::new();
                 encode(&mut bytes, FrameKind::Event, *code, *call, *tag, body).unwrap();
-                flow.wrote(bytes.len());
-                queue.push(Chunk { bytes, read: 0, flow: Some(flow.clone()) }, false);
+                backpressure.wrote(bytes.len());
+                queue.push(Chunk { bytes, read: 0, backpressure: Some(backpressure.clone()) }, false);
             }
             let mut got = Vec::new();
             let mut buffer = vec![0; buffer];
@@ -348,7 +348,7 @@ mod tests {
             }
             let want: Vec<_> = bodies.iter().map(|(body, code, call, tag)| (FrameKind::Event as i32, *code, *call, *tag, body.clone())).collect();
             prop_assert_eq!(got, want);
-            prop_assert_eq!(flow.unread(), 0);
+            prop_assert_eq!(backpressure.unread(), 0);
         }
     }
 
@@ -366,16 +366,16 @@ mod tests {
     #[test]
     fn one_wake_byte_from_empty_to_non_empty() {
         let queue = Queue::default();
-        let mut wake = queue.wake().unwrap();
+        let mut wake = queue.wake_socket().unwrap();
         let mut buffer = [0; 1024];
         for _ in 0..3 {
             for _ in 0..5 {
                 queue.push_head(200, b"{}", 1, 2).unwrap();
-                queue.ring();
+                queue.wake_reader();
             }
             assert_eq!(wake.read(&mut buffer).unwrap(), 1);
             while queue.read(&mut buffer, Some(Instant::now())).unwrap() != Read::Empty {}
-            queue.ring();
+            queue.wake_reader();
             assert_eq!(wake.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock, "all was read");
         }
     }

@@ -8,6 +8,7 @@
 //! without `Retry-After`), and when queue or spool is full and it is the oldest. Everything else speaks of the account or
 //! of the way to Revenium (a mistyped key, a redirect, a proxy's login page): the record stays, somebody can repair that.
 
+mod account;
 mod backlog;
 #[cfg(test)]
 mod collector;
@@ -22,6 +23,7 @@ mod task;
 mod tests;
 mod url;
 
+pub use account::Account;
 pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
 pub use queue::Left;
 pub use record::{Endpoint, Fate, Outgoing, Row};

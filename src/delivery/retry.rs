@@ -14,7 +14,7 @@ const FAILURES_TO_OPEN: u32 = 3;
 /// The wait that the answer asks for, at most a minute. `Some(0)`: asked for, but without a usable length: a negative or
 /// past one is still a wish to wait.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let seconds = retry::asked(headers, now)?;
+    let seconds = retry::retry_after(headers, now)?;
     Some(Duration::from_secs_f64(seconds.clamp(0.0, RETRY_AFTER_CAP.as_secs_f64())))
 }
 

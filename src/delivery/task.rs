@@ -41,7 +41,7 @@ impl Drop for Attached {
 pub(super) async fn run(attached: Attached, client: Client) {
     let delivery = &*attached.0;
     loop {
-        let sender = Sender { delivery, client: &client, circuit: Circuit::default(), hurry_at: Instant::now() };
+        let sender = Sender { delivery, client: &client, circuit: Circuit::default(), expedite_at: Instant::now() };
         let _ = AssertUnwindSafe(sender.run()).catch_unwind().await;
         error!("the sender of usage records panicked; it goes on in {:?}", delivery.options.replay_interval);
         delivery.queue.release();
@@ -53,8 +53,8 @@ struct Sender<'a> {
     delivery: &'a Delivery,
     client: &'a Client,
     circuit: Circuit,
-    /// When a success may hurry the waiting records again.
-    hurry_at: Instant,
+    /// When a success may expedite the waiting records again.
+    expedite_at: Instant,
 }
 
 struct Done {
@@ -177,7 +177,7 @@ impl Sender<'_> {
         if self.circuit.permit(now) != Permit::Free {
             info!("usage records reach Revenium again; {} are waiting", self.delivery.pending());
         }
-        if self.circuit.succeeded() || now >= self.hurry_at {
+        if self.circuit.succeeded() || now >= self.expedite_at {
             self.close_circuit(now);
         }
     }
@@ -185,8 +185,8 @@ impl Sender<'_> {
     fn close_circuit(&mut self, now: Instant) {
         self.circuit = Circuit::default();
         self.delivery.counters.set_circuit(CircuitState::Closed);
-        self.delivery.queue.hurry(now);
-        self.hurry_at = retry::later(now, crate::common::retry::LONGEST);
+        self.delivery.queue.expedite(now);
+        self.expedite_at = retry::later(now, crate::common::retry::LONGEST);
     }
 
     fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Outcome) {

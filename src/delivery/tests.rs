@@ -245,7 +245,7 @@ fn nobody_comes_back_before_retry_after() {
     assert!(rig.flush());
     let seen = collector.seen();
     assert_eq!(seen.len(), 2);
-    assert!(seen[1].at - seen[0].at >= wait, "flushing does not hurry what the server put off");
+    assert!(seen[1].at - seen[0].at >= wait, "flushing does not expedite what the server put off");
 }
 
 #[test]

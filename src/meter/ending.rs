@@ -204,7 +204,7 @@ mod tests {
             (false, true, false, true),
             (true, true, true, true),
         ] {
-            let capture = Capture { prompts, error_messages, limit: 0 };
+            let capture = Capture { prompts, error_messages, ..Capture::default() };
             let reason = failure(End::Failed(&answered), capture).unwrap().reason;
             assert_eq!(reason.contains("bad"), said, "{reason}");
             assert!(

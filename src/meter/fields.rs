@@ -4,11 +4,9 @@
 //! ones. So: what has a pattern is dropped when it does not match, what is only too long is cut.
 
 use super::subscriber::Subscriber;
-use crate::common::json::object::Quoted;
+use super::value::{Input, MALFORMED, Parsed, is_spelled, matching, number, text};
 use serde::{Serialize, Serializer};
 use serde_json::Number;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a field may hold.
@@ -144,12 +142,12 @@ impl Field {
         })
     }
 
-    pub fn read(self, given: Given<'_>) -> Reading {
+    pub fn read(self, given: Input<'_>) -> Parsed<Value> {
         match self.kind() {
-            Kind::Text(limit) => text(given, limit),
-            Kind::Token(limit, marks) => matching(given, |text| is_token(text, limit, marks)),
-            Kind::JobId => matching(given, is_job_id),
-            Kind::Word(words) => word(given, words),
+            Kind::Text(limit) => text(given, limit).map(Value::Text),
+            Kind::Token(limit, marks) => matching(given, |text| is_token(text, limit, marks)).map(Value::Text),
+            Kind::JobId => matching(given, is_job_id).map(Value::Text),
+            Kind::Word(words) => word(given, words).map(Value::Text),
             Kind::Integer => number(given, |number| integer(&number).map(Value::Integer)),
             Kind::Number(limit) => number(given, |number| {
                 let near = number.as_f64().is_some_and(|number| number.abs() < limit);
@@ -159,54 +157,7 @@ impl Field {
                 let odd = self == Field::ResponseQualityScore && !value.is_within(0.0, 1.0);
                 odd.then_some("is outside 0 to 1")
             }),
-            Kind::Subscriber => Subscriber::nested(given),
-        }
-    }
-}
-
-/// Whether `name` is the camelCase name `wire`, or the same in snake_case.
-pub(super) fn is_spelled(name: &str, wire: &str) -> bool {
-    if name == wire {
-        return true;
-    }
-    let mut given = name.bytes();
-    let same = wire.bytes().all(|expected| match expected.is_ascii_uppercase() {
-        true => given.next() == Some(b'_') && given.next() == Some(expected.to_ascii_lowercase()),
-        false => given.next() == Some(expected),
-    });
-    same && given.next().is_none()
-}
-
-/// A value as somebody gave it.
-#[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
-    Json(&'a RawValue),
-    /// From outside of JSON, where every value is text.
-    Plain(&'a str),
-}
-
-enum Scalar<'a> {
-    Null,
-    Text {
-        text: Cow<'a, str>,
-        /// Half of a surrogate pair was replaced by U+FFFD.
-        mended: bool,
-    },
-    Number(&'a str),
-    Other,
-}
-
-impl<'a> Given<'a> {
-    fn scalar(self) -> Scalar<'a> {
-        match self {
-            Given::Plain(text) => Scalar::Text { text: text.trim().into(), mended: false },
-            Given::Json(raw) => match raw.get().as_bytes().first() {
-                Some(b'n') => Scalar::Null,
-                Some(b'"') => Quoted::of(raw)
-                    .map_or(Scalar::Other, |quoted| Scalar::Text { text: quoted.text(), mended: quoted.is_broken() }),
-                Some(b'-' | b'0'..=b'9') => Scalar::Number(raw.get()),
-                _ => Scalar::Other,
-            },
+            Kind::Subscriber => Subscriber::nested(given).map(|subscriber| Value::Subscriber(Arc::new(subscriber))),
         }
     }
 }
@@ -240,80 +191,6 @@ impl Value {
     }
 }
 
-/// What became of a value. The words are for a warning: they never hold the value itself.
-pub(super) enum Reading {
-    /// Null or blank, which says nothing.
-    Unset,
-    Set(Value),
-    /// Set, and worth a warning.
-    Noted(Value, &'static str),
-    Refused(&'static str),
-}
-
-impl Reading {
-    fn noting(self, note: impl FnOnce(&Value) -> Option<&'static str>) -> Reading {
-        match self {
-            Reading::Set(value) => match note(&value) {
-                Some(note) => Reading::Noted(value, note),
-                None => Reading::Set(value),
-            },
-            other => other,
-        }
-    }
-}
-
-const NOT_TEXT: &str = "is not text";
-const NOT_A_NUMBER: &str = "is not a number in its range";
-const MALFORMED: &str = "is malformed";
-
-/// Text trimmed and cut at `limit` characters.
-pub(super) fn text(given: Given<'_>, limit: usize) -> Reading {
-    let (text, mended) = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text { text, mended } => (text, mended),
-        Scalar::Number(digits) => (digits.into(), false),
-        Scalar::Other => return Reading::Refused(NOT_TEXT),
-    };
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return Reading::Unset;
-    }
-    let cut = cut(trimmed, limit).trim_end();
-    let value = Value::Text(cut.into());
-    if cut.len() < trimmed.len() {
-        Reading::Noted(value, "is too long and was cut")
-    } else if mended {
-        Reading::Noted(value, "held half a character, which was replaced")
-    } else {
-        Reading::Set(value)
-    }
-}
-
-/// At most `limit` characters of `text`.
-pub(super) fn cut(text: &str, limit: usize) -> &str {
-    match text.len() > limit {
-        true => text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end]),
-        false => text,
-    }
-}
-
-/// Text that goes out only whole and as it is, a line break at its end included.
-fn matching(given: Given<'_>, matches: impl FnOnce(&str) -> bool) -> Reading {
-    let text: Cow<str> = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text { text, .. } => text,
-        Scalar::Number(digits) => digits.into(),
-        Scalar::Other => return Reading::Refused(NOT_TEXT),
-    };
-    if text.trim().is_empty() {
-        Reading::Unset
-    } else if matches(&text) {
-        Reading::Set(Value::Text(text.into()))
-    } else {
-        Reading::Refused(MALFORMED)
-    }
-}
-
 fn is_token(text: &str, limit: usize, marks: &str) -> bool {
     text.len() <= limit && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
 }
@@ -325,31 +202,15 @@ fn is_job_id(text: &str) -> bool {
         && !matches!(text, "types" | "conversion-funnel")
 }
 
-fn word(given: Given<'_>, words: &'static [&'static str]) -> Reading {
+fn word(given: Input<'_>, words: &'static [&'static str]) -> Parsed<Arc<str>> {
     match text(given, usize::MAX) {
-        Reading::Set(Value::Text(text)) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
-            Some(word) => Reading::Set(Value::Text((*word).into())),
-            None => Reading::Refused(MALFORMED),
+        Parsed::Set(text) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
+            Some(word) => Parsed::Set((*word).into()),
+            None => Parsed::Rejected(MALFORMED),
         },
-        Reading::Unset => Reading::Unset,
-        _ => Reading::Refused(MALFORMED),
+        Parsed::Unset => Parsed::Unset,
+        _ => Parsed::Rejected(MALFORMED),
     }
-}
-
-fn number(given: Given<'_>, value: impl FnOnce(Number) -> Option<Value>) -> Reading {
-    let read = match given.scalar() {
-        Scalar::Null => return Reading::Unset,
-        Scalar::Text { text, .. } if text.trim().is_empty() => return Reading::Unset,
-        Scalar::Text { text, .. } => numeral(text.trim()),
-        Scalar::Number(digits) => numeral(digits),
-        Scalar::Other => None,
-    };
-    read.and_then(value).map_or(Reading::Refused(NOT_A_NUMBER), Reading::Set)
-}
-
-/// A finite number, in JSON's way of writing or with a sign or a point where JSON has none.
-fn numeral(text: &str) -> Option<Number> {
-    serde_json::from_str(text).ok().or_else(|| Number::from_f64(text.parse().ok()?))
 }
 
 fn integer(number: &Number) -> Option<i64> {
@@ -360,19 +221,20 @@ fn integer(number: &Number) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     /// What goes out for a JSON value, as JSON text: empty when nothing does.
     fn sent(field: Field, json: &str) -> String {
         let raw: &RawValue = serde_json::from_str(json).unwrap();
-        match field.read(Given::Json(raw)) {
-            Reading::Set(value) | Reading::Noted(value, _) => match value {
+        match field.read(Input::Json(raw)) {
+            Parsed::Set(value) | Parsed::Warned(value, _) => match value {
                 Value::Text(text) => format!("{:?}", &*text),
                 Value::Integer(integer) => integer.to_string(),
                 Value::Number(number) => number.to_string(),
                 Value::Subscriber(_) | Value::Hidden => panic!("{json}"),
             },
-            Reading::Unset => "unset".into(),
-            Reading::Refused(_) => String::new(),
+            Parsed::Unset => "unset".into(),
+            Parsed::Rejected(_) => String::new(),
         }
     }
 
@@ -473,7 +335,7 @@ mod tests {
     fn odd_values_are_worth_a_warning() {
         let noted = |field: Field, json: &str| {
             let raw: &RawValue = serde_json::from_str(json).unwrap();
-            matches!(field.read(Given::Json(raw)), Reading::Noted(..))
+            matches!(field.read(Input::Json(raw)), Parsed::Warned(..))
         };
         assert!(noted(Field::ResponseQualityScore, "93"));
         assert!(!noted(Field::ResponseQualityScore, "1"));
@@ -484,10 +346,10 @@ mod tests {
 
     #[test]
     fn plain_values_are_trimmed_first() {
-        let read = Field::AgenticJobId.read(Given::Plain(" job-1\r\n"));
-        assert!(matches!(read, Reading::Set(Value::Text(text)) if &*text == "job-1"));
-        assert!(matches!(Field::RetryNumber.read(Given::Plain("4 ")), Reading::Set(Value::Integer(4))));
-        assert!(matches!(Field::RetryNumber.read(Given::Plain("x")), Reading::Refused(_)));
-        assert!(matches!(Field::Subscriber.read(Given::Plain("somebody")), Reading::Refused(_)));
+        let read = Field::AgenticJobId.read(Input::Plain(" job-1\r\n"));
+        assert!(matches!(read, Parsed::Set(Value::Text(text)) if &*text == "job-1"));
+        assert!(matches!(Field::RetryNumber.read(Input::Plain("4 ")), Parsed::Set(Value::Integer(4))));
+        assert!(matches!(Field::RetryNumber.read(Input::Plain("x")), Parsed::Rejected(_)));
+        assert!(matches!(Field::Subscriber.read(Input::Plain("somebody")), Parsed::Rejected(_)));
     }
 }

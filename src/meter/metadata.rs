@@ -1,8 +1,9 @@
 //! What users tell about a call: read from JSON or the environment, and layers of it laid over one another.
 
-use super::fields::{Field, Given, Reading, Spelling, Value};
+use super::fields::{Field, Spelling, Value};
 use super::misspelt;
 use super::subscriber::{Gathered, Part};
+use super::value::{Input, Parsed};
 use crate::common::json::object as json;
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Metadata {
         let mut layer = Layer::default();
         let is_object = json::members(text, |key, value| {
             if let Some(name) = json::text(key) {
-                layer.take(&name, Given::Json(value), Repeated::LastWins);
+                layer.take(&name, Input::Json(value), Repeated::LastWins);
             }
         });
         if is_object {
@@ -40,7 +41,7 @@ impl Metadata {
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Metadata {
         let mut layer = Layer::default();
         for (name, value) in pairs {
-            layer.take(name, Given::Plain(value), Repeated::FirstWins);
+            layer.take(name, Input::Plain(value), Repeated::FirstWins);
         }
         layer.finish()
     }
@@ -76,7 +77,11 @@ impl Metadata {
             let told = match value {
                 Value::Text(text) => Told::Text(text),
                 Value::Integer(number) => Told::Integer(*number),
-                Value::Subscriber(subscriber) => subscriber.told(),
+                Value::Subscriber(subscriber) => Told::Subscriber {
+                    id: subscriber.id(),
+                    email: subscriber.email(),
+                    credential: subscriber.credential_name(),
+                },
                 Value::Number(_) | Value::Hidden => return None,
             };
             Some((field.wire(), told))
@@ -166,7 +171,7 @@ enum Repeated {
 
 /// One layer while its fields come in: the readings that lead, by field.
 struct Layer {
-    readings: [Option<(Spelling, Reading)>; Field::ALL.len()],
+    readings: [Option<(Spelling, Parsed<Value>)>; Field::ALL.len()],
     flat_subscriber: Gathered,
 }
 
@@ -177,11 +182,11 @@ impl Default for Layer {
 }
 
 impl Layer {
-    fn take(&mut self, name: &str, given: Given<'_>, repeated: Repeated) {
+    fn take(&mut self, name: &str, given: Input<'_>, repeated: Repeated) {
         if let Some((field, spelling)) = Field::named(name) {
             let reading = field.read(given);
             let leads = match &self.readings[field as usize] {
-                _ if matches!(reading, Reading::Unset) => false,
+                _ if matches!(reading, Parsed::Unset) => false,
                 None => true,
                 Some((before, _)) if spelling == *before => repeated == Repeated::LastWins,
                 Some((before, _)) => spelling < *before,
@@ -199,9 +204,9 @@ impl Layer {
     fn finish(mut self) -> Metadata {
         // The flat names count only when the nested form gave nothing.
         let nested = &mut self.readings[Field::Subscriber as usize];
-        if !matches!(nested, Some((_, Reading::Set(_) | Reading::Noted(..)))) {
-            let flat = self.flat_subscriber.finish();
-            if !matches!(flat, Reading::Unset) {
+        if !matches!(nested, Some((_, Parsed::Set(_) | Parsed::Warned(..)))) {
+            let flat = self.flat_subscriber.finish().map(|subscriber| Value::Subscriber(Arc::new(subscriber)));
+            if !matches!(flat, Parsed::Unset) {
                 *nested = Some((Spelling::Wire, flat));
             }
         }
@@ -212,13 +217,13 @@ impl Layer {
                 warn_of_old_id(field);
             }
             match reading {
-                Reading::Unset => {}
-                Reading::Set(value) => entries.push((field, value)),
-                Reading::Noted(value, note) => {
+                Parsed::Unset => {}
+                Parsed::Set(value) => entries.push((field, value)),
+                Parsed::Warned(value, note) => {
                     complain(field, note);
                     entries.push((field, value));
                 }
-                Reading::Refused(note) => {
+                Parsed::Rejected(note) => {
                     complain(field, note);
                     if field.hides_when_refused() {
                         entries.push((field, Value::Hidden));

@@ -4,7 +4,6 @@
 //! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
 
 pub mod capture;
-mod clock;
 mod ending;
 mod estimate;
 mod fields;
@@ -15,8 +14,10 @@ mod recent;
 mod record;
 pub mod scope;
 mod subscriber;
+mod time;
 mod tool;
 pub mod trace;
+mod value;
 
 use crate::common::error::{Code, Error};
 use crate::messages::{RequestFacts, Summary};
@@ -28,7 +29,7 @@ pub use estimate::Ratios;
 pub use metadata::{Attribution, Metadata, Told};
 pub use recent::RecentIds;
 pub use record::records;
-pub use tool::event as tool_event;
+pub use tool::{Event as ToolEvent, event as tool_event};
 
 /// When things happened. The durations count from `started`.
 #[derive(Clone, Copy, Debug)]

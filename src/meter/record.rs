@@ -1,9 +1,10 @@
 //! Writing records.
 
-use super::clock::Stamps;
 use super::ending::{self, Failure};
-use super::fields::{Field, Value, cut};
+use super::fields::{Field, Value};
 use super::subscriber::Subscriber;
+use super::time::Timestamps;
+use super::value::cut;
 use super::{Call, End, Record, Service, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 /// The main record, then one for each iteration that is billed on its own.
 pub fn records(call: &Call<'_>) -> Vec<Record> {
-    let stamps = Stamps::of(&call.times, call.streamed);
+    let stamps = Timestamps::of(&call.times, call.streamed);
     let main = main(call, &stamps);
     let iterations = call.summary.map_or(&[][..], |summary| &summary.usage.iterations);
     let billed = iterations.iter().enumerate().filter(|(_, iteration)| is_billed(iteration));
@@ -26,7 +27,7 @@ pub fn records(call: &Call<'_>) -> Vec<Record> {
     records
 }
 
-fn main(call: &Call<'_>, stamps: &Stamps) -> Record {
+fn main(call: &Call<'_>, stamps: &Timestamps) -> Record {
     let failure = ending::failure(call.end, call.capture);
     let transaction_id = transaction_id(call);
     let key = Uuid::new_v4().simple();
@@ -79,7 +80,7 @@ fn is_billed(iteration: &Iteration) -> bool {
 }
 
 /// `parent`: the main record's transaction id and idempotency key.
-fn iteration(call: &Call<'_>, stamps: &Stamps, parent: (&str, &str), at: usize, entry: &Iteration) -> Record {
+fn iteration(call: &Call<'_>, stamps: &Timestamps, parent: (&str, &str), at: usize, entry: &Iteration) -> Record {
     let (parent, main_key) = parent;
     let transaction_id = format!("{parent}-iteration-{at}");
     let advisor = call.request.advisor_model.as_deref().filter(|_| entry.kind == "advisor_message");
@@ -140,7 +141,7 @@ const DECIDED: &[Field] = &[
     Field::PricingTier,
 ];
 
-fn write(call: &Call<'_>, stamps: &Stamps, part: &Part<'_>) -> Vec<u8> {
+fn write(call: &Call<'_>, stamps: &Timestamps, part: &Part<'_>) -> Vec<u8> {
     let (request, metadata, tokens) = (call.request, call.metadata, part.tokens);
     let count = |tokens: Option<i64>| tokens.map(|tokens| tokens.max(0));
     let (input, output) = (count(tokens.input).unwrap_or(0), count(tokens.output).unwrap_or(0));

@@ -1,7 +1,6 @@
 //! Who the call was for.
 
-use super::fields::{self, Given, Reading, Value};
-use super::metadata::Told;
+use super::value::{self, Input, Parsed};
 use crate::common::json::object as json;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::sync::Arc;
@@ -39,46 +38,45 @@ impl Part {
 
     /// The part of this flat name, and whether the name is the camelCase one.
     pub fn named(name: &str) -> Option<(Part, bool)> {
-        let (wire, part) = Part::FLAT.into_iter().find(|(wire, _)| fields::is_spelled(name, wire))?;
+        let (wire, part) = Part::FLAT.into_iter().find(|(wire, _)| value::is_spelled(name, wire))?;
         Some((part, name == wire))
     }
 
-    fn read(self, given: Given<'_>) -> Reading {
+    fn read(self, given: Input<'_>) -> Parsed<Arc<str>> {
         let limit = match self {
             Part::Id | Part::Email => 255,
             // A credential that was cut would be another one.
             Part::CredentialName | Part::CredentialValue => usize::MAX,
         };
-        fields::text(given, limit)
+        value::text(given, limit)
     }
 }
 
 impl Subscriber {
     /// The nested form: members other than id, email and credential are left out.
-    pub fn nested(given: Given<'_>) -> Reading {
-        if let Reading::Unset = fields::text(given, 0) {
-            return Reading::Unset;
+    pub fn nested(given: Input<'_>) -> Parsed<Subscriber> {
+        if let Parsed::Unset = value::text(given, 0) {
+            return Parsed::Unset;
         }
-        let Given::Json(raw) = given else { return Reading::Refused("is not an object") };
+        let Input::Json(raw) = given else { return Parsed::Rejected("is not an object") };
         let mut gathered = Gathered::default();
         let is_object = json::members(raw.get(), |key, value| match json::text(key).as_deref() {
-            Some("id") => gathered.take(Part::Id, true, Given::Json(value)),
-            Some("email") => gathered.take(Part::Email, true, Given::Json(value)),
+            Some("id") => gathered.take(Part::Id, true, Input::Json(value)),
+            Some("email") => gathered.take(Part::Email, true, Input::Json(value)),
             Some("credential") => {
                 json::members(value.get(), |key, value| match json::text(key).as_deref() {
-                    Some("name") => gathered.take(Part::CredentialName, true, Given::Json(value)),
-                    Some("value") => gathered.take(Part::CredentialValue, true, Given::Json(value)),
+                    Some("name") => gathered.take(Part::CredentialName, true, Input::Json(value)),
+                    Some("value") => gathered.take(Part::CredentialValue, true, Input::Json(value)),
                     _ => {}
                 });
             }
             _ => {}
         });
-        if is_object { gathered.finish() } else { Reading::Refused("is not an object") }
+        if is_object { gathered.finish() } else { Parsed::Rejected("is not an object") }
     }
 
-    pub fn told(&self) -> Told<'_> {
-        let (id, email) = (self.id.as_deref(), self.email.as_deref());
-        Told::Subscriber { id, email, credential: self.credential.name.as_deref() }
+    pub fn credential_name(&self) -> Option<&str> {
+        self.credential.name.as_deref()
     }
 
     /// What a credential's alias says: Revenium stores only the subscriber's credential name. Not for
@@ -121,32 +119,32 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Take a part. The camelCase name wins over the other, and of one name the later.
-    pub fn take(&mut self, part: Part, camel: bool, given: Given<'_>) {
+    pub fn take(&mut self, part: Part, camel: bool, given: Input<'_>) {
         let value = match part.read(given) {
-            Reading::Set(value) => value,
-            Reading::Noted(value, note) => {
+            Parsed::Set(value) => value,
+            Parsed::Warned(value, note) => {
                 self.note = Some(note);
                 value
             }
-            Reading::Refused(note) => {
+            Parsed::Rejected(note) => {
                 self.note = Some(note);
                 return;
             }
-            Reading::Unset => return,
+            Parsed::Unset => return,
         };
         let stronger = &mut self.camel[part as usize];
-        if let (Value::Text(text), false) = (value, *stronger && !camel) {
+        if camel || !*stronger {
             *stronger = camel;
-            *self.subscriber.part(part) = Some(text);
+            *self.subscriber.part(part) = Some(value);
         }
     }
 
-    pub fn finish(self) -> Reading {
+    pub fn finish(self) -> Parsed<Subscriber> {
         match (self.subscriber == Subscriber::default(), self.note) {
-            (true, None) => Reading::Unset,
-            (true, Some(note)) => Reading::Refused(note),
-            (false, None) => Reading::Set(Value::Subscriber(Arc::new(self.subscriber))),
-            (false, Some(note)) => Reading::Noted(Value::Subscriber(Arc::new(self.subscriber)), note),
+            (true, None) => Parsed::Unset,
+            (true, Some(note)) => Parsed::Rejected(note),
+            (false, None) => Parsed::Set(self.subscriber),
+            (false, Some(note)) => Parsed::Warned(self.subscriber, note),
         }
     }
 }
@@ -184,13 +182,10 @@ mod tests {
     use super::*;
 
     fn sent(json: &str) -> String {
-        match Subscriber::nested(Given::Json(serde_json::from_str(json).unwrap())) {
-            Reading::Set(Value::Subscriber(subscriber)) | Reading::Noted(Value::Subscriber(subscriber), _) => {
-                serde_json::to_string(&*subscriber).unwrap()
-            }
-            Reading::Unset => "unset".into(),
-            Reading::Refused(_) => String::new(),
-            _ => panic!("{json}"),
+        match Subscriber::nested(Input::Json(serde_json::from_str(json).unwrap())) {
+            Parsed::Set(subscriber) | Parsed::Warned(subscriber, _) => serde_json::to_string(&subscriber).unwrap(),
+            Parsed::Unset => "unset".into(),
+            Parsed::Rejected(_) => String::new(),
         }
     }
 

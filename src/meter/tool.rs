@@ -2,9 +2,10 @@
 
 use super::Record;
 use super::capture::{Capture, mask};
-use super::clock::utc_of;
-use super::fields::{Field, cut};
+use super::fields::Field;
 use super::metadata::Metadata;
+use super::time::utc_of;
+use super::value::cut;
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::writer::ObjectWriter;
 use serde_json::{Map, Value};
@@ -36,8 +37,20 @@ const NAMES: &[&str] = &[
     "agenticJobId",
 ];
 
+/// One use of a tool: its record, and what else is to be told of it.
+pub struct Event {
+    pub record: Record,
+    pub tool: String,
+    pub started: SystemTime,
+    pub duration: Duration,
+    /// `None`: it went well.
+    pub error_type: Option<String>,
+    /// The scope's, under what the event says itself.
+    pub metadata: Metadata,
+}
+
 /// The record of one event. `text`: the object of `revenium_tool_event()`; `metadata`: of its scope.
-pub fn event(text: &str, metadata: &Metadata, capture: Capture, source: &str, now: SystemTime) -> Result<Record> {
+pub fn event(text: &str, metadata: &Metadata, capture: Capture, source: &str, now: SystemTime) -> Result<Event> {
     let told = Told::parse(text)?;
     let wrong = |what: &str| Error::new(Code::Argument, format!("{what}."));
     let tool = told.text("toolId")?.ok_or_else(|| wrong("A tool event needs \"toolId\""))?;
@@ -53,14 +66,14 @@ pub fn event(text: &str, metadata: &Metadata, capture: Capture, source: &str, no
         None => failed.is_none(),
         Some(value) => value.as_bool().ok_or_else(|| wrong("\"success\" must be true or false"))?,
     };
-    let timestamp = match told.get("timestamp") {
-        None => utc_of(now.checked_sub(Duration::from_millis(duration)).unwrap_or(now)),
-        Some(Value::String(text)) if is_time(text) => text.clone(),
+    let (started, timestamp) = match told.get("timestamp") {
+        None => {
+            let started = now.checked_sub(Duration::from_millis(duration)).unwrap_or(now);
+            (started, utc_of(started))
+        }
         Some(value) => {
-            let millis = value.as_u64().filter(|millis| *millis < 253_402_300_800_000);
-            let millis =
-                millis.ok_or_else(|| wrong("\"timestamp\" must be a time such as 2026-11-23T00:03:53.412Z"))?;
-            utc_of(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+            let wrong = || wrong("\"timestamp\" must be a time such as 2026-11-23T00:03:53.412Z");
+            time_of(value).ok_or_else(wrong)?
         }
     };
     let mut usage = match told.get("usageMetadata") {
@@ -97,22 +110,38 @@ pub fn event(text: &str, metadata: &Metadata, capture: Capture, source: &str, no
     }
     let cost = told.get("costUsd").map(|cost| cost.as_f64().ok_or_else(|| wrong("\"costUsd\" must be a number")));
     object.maybe("costUsd", cost.transpose()?.as_ref());
-    for (name, value) in [
+    let of_scope = [
         ("agent", own("agent", Field::Agent)?),
         ("organizationName", own("organizationName", Field::OrganizationName)?),
         ("productName", own("productName", Field::ProductName)?),
-        ("subscriberCredential", told.text("subscriberCredential")?),
-        ("workflowId", told.text("workflowId")?),
         ("traceId", trace),
         ("agenticJobId", own("agenticJobId", Field::AgenticJobId)?),
-    ] {
+    ];
+    let of_event =
+        [("subscriberCredential", told.text("subscriberCredential")?), ("workflowId", told.text("workflowId")?)];
+    for (name, value) in of_scope.into_iter().chain(of_event) {
         object.maybe(name, value.map(|text| cut(text, LONGEST)));
     }
-    Ok(Record { idempotency_key: transaction_id.clone(), body: object.finish(), transaction_id })
+    let told_here = of_scope.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(Event {
+        metadata: metadata.overlay(&Metadata::from_pairs(told_here)),
+        record: Record { idempotency_key: transaction_id.clone(), body: object.finish(), transaction_id },
+        tool: tool.to_owned(),
+        started,
+        duration: Duration::from_millis(duration),
+        error_type: (!success).then(|| failed.unwrap_or("Error").to_owned()),
+    })
 }
 
-fn is_time(text: &str) -> bool {
-    time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).is_ok()
+/// As it goes out, too: what was given as text stays that text.
+fn time_of(value: &Value) -> Option<(SystemTime, String)> {
+    if let Value::String(text) = value {
+        let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+        return Some((time.into(), text.clone()));
+    }
+    let millis = value.as_u64().filter(|millis| *millis < 253_402_300_800_000)?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+    Some((time, utc_of(time)))
 }
 
 /// An event as it was told, its names in camelCase.
@@ -164,7 +193,7 @@ mod tests {
 
     fn body(text: &str, metadata: &str, capture: Capture) -> Value {
         let now = UNIX_EPOCH + Duration::from_millis(1_795_392_233_412);
-        let record = event(text, &Metadata::from_json(metadata), capture, "revenium-anthropic-c", now).unwrap();
+        let record = event(text, &Metadata::from_json(metadata), capture, "revenium-anthropic-c", now).unwrap().record;
         assert_eq!(record.idempotency_key, record.transaction_id);
         let body: Value = serde_json::from_slice(&record.body).unwrap();
         assert_eq!(body["transactionId"], record.transaction_id.as_str());

@@ -140,7 +140,7 @@ impl Platform {
         let heard = async {
             let mut response = builder.send().await.map_err(unheard)?;
             let status = response.status().as_u16();
-            let asked = retry::asked(response.headers(), SystemTime::now());
+            let asked = retry::retry_after(response.headers(), SystemTime::now());
             let mut body = Vec::new();
             loop {
                 match response.chunk().await {

@@ -14,16 +14,16 @@ pub struct Choice {
     /// To follow "because".
     pub reason: &'static str,
     /// Somebody said so, rather than credentials that lie about.
-    pub outright: bool,
+    pub explicit: bool,
 }
 
 impl Choice {
     fn anthropic(reason: &'static str) -> Choice {
-        Choice { provider: Provider::Anthropic, reason, outright: true }
+        Choice { provider: Provider::Anthropic, reason, explicit: true }
     }
 
     fn bedrock(reason: &'static str) -> Choice {
-        Choice { provider: Provider::Bedrock, reason, outright: true }
+        Choice { provider: Provider::Bedrock, reason, explicit: true }
     }
 }
 
@@ -58,7 +58,7 @@ pub fn choose(settings: &Settings, call: Option<&Choices>, env: Environment<'_>)
         Some(_) => Choice {
             provider: Provider::Bedrock,
             reason: "there are AWS credentials and none of Anthropic",
-            outright: false,
+            explicit: false,
         },
         None => Choice::anthropic("no AWS credentials are configured"),
     }
@@ -100,7 +100,7 @@ mod tests {
         let (settings, warnings) = Settings::load(None, &env).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         let choice = choose(&settings, Some(call), &env);
-        (choice.provider, choice.reason, choice.outright)
+        (choice.provider, choice.reason, choice.explicit)
     }
 
     #[test]

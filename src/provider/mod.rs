@@ -254,7 +254,7 @@ fn request_id(headers: &HeaderMap, name: &str) -> String {
 
 /// The delay that the provider asks for. Only one above zero counts.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = retry::asked(headers, SystemTime::now())?;
+    let seconds = retry::retry_after(headers, SystemTime::now())?;
     Duration::try_from_secs_f64(seconds).ok().filter(|delay| !delay.is_zero())
 }
 

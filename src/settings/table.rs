@@ -1,158 +1,10 @@
 //! The table itself: one row for each setting. The tables of README and docs/settings.md are made from it.
 
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 
-use serde_json::Value as Json;
-
-use super::parse::{self, Value};
-use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, ProviderChoice, Secret, Settings, SpoolSync};
-use crate::common::log::redact;
-
-/// One row.
-pub(super) struct Setting {
-    /// The JSON key.
-    pub key: &'static str,
-    /// The environment variables, first one wins. Empty: `REVENIUM_` and the key in upper case.
-    env: &'static [&'static str],
-    pub kind: Kind,
-    /// As it would stand in the environment; empty for none.
-    pub default: &'static str,
-    /// Never shown.
-    pub secret: bool,
-    /// Whose prompts and keys would go elsewhere by a default that somebody did not want.
-    pub steers: Option<Steers>,
-    meaning: &'static str,
-}
-
-/// Which calls a malformed value of the environment refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Steers {
-    Every,
-    /// Those through Bedrock.
-    Bedrock,
-    /// Those that bring no credential.
-    WithoutCredential,
-}
-
-/// How a setting is read, and where it goes.
-pub(super) enum Kind {
-    Number {
-        range: RangeInclusive<u64>,
-        set: fn(&mut Settings, u64),
-    },
-    Flag {
-        set: fn(&mut Settings, bool),
-    },
-    /// `set` says whether it took the text. It gets "" where the configuration says "none".
-    Text {
-        allowed: &'static str,
-        set: fn(&mut Settings, &str) -> bool,
-    },
-    /// Like `Text`; in the configuration a JSON object or array is welcome too, and comes as its text.
-    Structure {
-        allowed: &'static str,
-        set: fn(&mut Settings, &str) -> bool,
-    },
-    /// A field of the usage record, checked where records are made.
-    RecordField,
-}
-
-impl Setting {
-    pub fn env_names(&self) -> Vec<String> {
-        match self.env {
-            [] => vec![format!("REVENIUM_{}", self.key.to_ascii_uppercase())],
-            names => names.iter().map(|name| name.to_string()).collect(),
-        }
-    }
-
-    /// What a valid value is, to follow "must be".
-    pub fn allowed(&self) -> String {
-        match &self.kind {
-            Kind::Number { range, .. } => format!("a whole number from {} to {}", range.start(), range.end()),
-            Kind::Flag { .. } => "true or false".into(),
-            Kind::Text { allowed, .. } | Kind::Structure { allowed, .. } => allowed.to_string(),
-            Kind::RecordField => "text".into(),
-        }
-    }
-
-    /// `value` as people may see it.
-    pub fn show(&self, value: &Value) -> Json {
-        match value {
-            Value::Number(number) => (*number).into(),
-            Value::Flag(flag) => (*flag).into(),
-            Value::Text(text) if self.secret => (!text.is_empty()).into(),
-            Value::Text(text) => {
-                let text = redact(text);
-                let structure = matches!(self.kind, Kind::Structure { .. }).then(|| serde_json::from_str(&text).ok());
-                structure.flatten().unwrap_or_else(|| text.into())
-            }
-        }
-    }
-
-    const fn new(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
-        Setting { key, env: &[], kind, default, secret: false, steers: None, meaning }
-    }
-
-    const fn env(mut self, names: &'static [&'static str]) -> Setting {
-        self.env = names;
-        self
-    }
-
-    /// A malformed value in the environment refuses calls, where others are a warning and the default.
-    const fn steering(mut self, which: Steers) -> Setting {
-        self.steers = Some(which);
-        self
-    }
-
-    const fn secret(mut self) -> Setting {
-        self.secret = true;
-        self
-    }
-}
-
-const fn number(
-    key: &'static str,
-    range: RangeInclusive<u64>,
-    default: &'static str,
-    set: fn(&mut Settings, u64),
-    meaning: &'static str,
-) -> Setting {
-    Setting::new(key, Kind::Number { range, set }, default, meaning)
-}
-
-const fn flag(
-    key: &'static str,
-    default: &'static str,
-    set: fn(&mut Settings, bool),
-    meaning: &'static str,
-) -> Setting {
-    Setting::new(key, Kind::Flag { set }, default, meaning)
-}
-
-const fn text(
-    key: &'static str,
-    allowed: &'static str,
-    default: &'static str,
-    set: fn(&mut Settings, &str) -> bool,
-    meaning: &'static str,
-) -> Setting {
-    Setting::new(key, Kind::Text { allowed, set }, default, meaning)
-}
-
-const fn structure(
-    key: &'static str,
-    allowed: &'static str,
-    default: &'static str,
-    set: fn(&mut Settings, &str) -> bool,
-    meaning: &'static str,
-) -> Setting {
-    Setting::new(key, Kind::Structure { allowed, set }, default, meaning)
-}
-
-const fn record(key: &'static str, meaning: &'static str) -> Setting {
-    Setting::new(key, Kind::RecordField, "", meaning)
-}
+use super::parse;
+use super::setting::{Setting, Steers, flag, number, record, structure, text};
+use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, ProviderChoice, Secret, SpoolSync};
 
 const KEY: &str = "one word of visible ASCII characters";
 const URL: &str = "an http or https URL without query";
@@ -336,6 +188,8 @@ pub(super) static TABLE: &[Setting] = &[
         "`both`: tokens written to the cache also under the older name `gen_ai.usage.cache_creation.input_tokens`."),
     flag("otlp_dropin", "false", |s, v| s.otlp_dropin = v,
         "Whether calls that an official SDK makes through this library get a span too. Those SDKs make spans of their own."),
+    flag("otlp_content", "false", |s, v| s.otlp_content = v,
+        "Whether spans hold prompts and replies, masked and cut as in records. Only where `capture_prompts` is on too."),
     flag("otel_sdk_disabled", "false", |s, v| s.otel_sdk_disabled = v, "No spans, whatever `otlp` says.").env(&["OTEL_SDK_DISABLED"]),
 
     // Log.

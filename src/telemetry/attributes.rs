@@ -31,6 +31,12 @@ pub const USAGE_CACHE_WRITE: &str = "gen_ai.usage.cache_write.input_tokens";
 pub const USAGE_CACHE_CREATION: &str = "gen_ai.usage.cache_creation.input_tokens";
 pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
 
+/// These three are JSON, and there only where the host wants content in spans.
+pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
+pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+pub const SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
+pub const TOOL_NAME: &str = "gen_ai.tool.name";
+
 pub const SERVER_ADDRESS: &str = "server.address";
 pub const SERVER_PORT: &str = "server.port";
 /// As the Messages API calls it: `rate_limit_error`; besides `timeout_error`, `connection_error`, `stream_error`,

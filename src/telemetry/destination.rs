@@ -21,7 +21,7 @@ pub struct Destination {
     pub gzip: bool,
     /// For one attempt.
     pub timeout: Duration,
-    metering: Option<Url>,
+    at_revenium: bool,
     grpc: bool,
 }
 
@@ -53,18 +53,20 @@ impl Destination {
             json,
             gzip: settings.otlp_gzip,
             timeout: Duration::from_millis(settings.otlp_timeout_ms),
-            metering: Url::parse(settings.metering_base_url.trim()).ok(),
+            at_revenium: is_at_revenium(&url, &settings.metering_base_url),
             grpc: settings.otlp_protocol == OtlpProtocol::Grpc,
             url,
         })
     }
 
-    /// E_CONFIG where spans would be billed beside the records of the same calls.
+    /// Whether spans would be billed beside the records of the same calls.
+    pub fn is_at_revenium(&self) -> bool {
+        self.at_revenium
+    }
+
+    /// E_CONFIG then.
     pub fn refuse_revenium(&self) -> Result<()> {
-        let host = self.url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-        let is_at = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        let metering = self.metering.as_ref().is_some_and(|metering| metering.origin() == self.url.origin());
-        if !metering && !REVENIUM.into_iter().any(is_at) {
+        if !self.at_revenium {
             return Ok(());
         }
         let text = "The OTLP endpoint is Revenium's, where metered calls have their records: each call would be billed \
@@ -80,6 +82,14 @@ impl Destination {
             );
         }
     }
+}
+
+/// One of Revenium's hosts, or the place that records go to.
+fn is_at_revenium(url: &Url, metering: &str) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let is_at = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    REVENIUM.into_iter().any(is_at)
+        || Url::parse(metering.trim()).is_ok_and(|metering| metering.origin() == url.origin())
 }
 
 /// An endpoint for traces is taken as it is; what all signals share gets the path for traces.
@@ -157,7 +167,7 @@ mod tests {
         ] {
             let config =
                 format!(r#"{{"otlp_endpoint":"{endpoint}","metering_base_url":"https://meter.example.com/meter"}}"#);
-            assert_eq!(with(&config).unwrap().refuse_revenium().is_err(), refused, "{endpoint}");
+            assert_eq!(with(&config).unwrap().is_at_revenium(), refused, "{endpoint}");
         }
     }
 }

@@ -166,7 +166,8 @@ impl Exporter<'_> {
                 let host = destination.url.host_str().unwrap_or("the Collector");
                 http::unanswered(&fault, host).message
             })?;
-            let (status, after) = (response.status().as_u16(), retry::asked(response.headers(), SystemTime::now()));
+            let (status, after) =
+                (response.status().as_u16(), retry::retry_after(response.headers(), SystemTime::now()));
             let mut answer = Vec::new();
             while let Ok(Some(chunk)) = response.chunk().await {
                 answer.extend_from_slice(&chunk);

@@ -5,6 +5,7 @@
 //! cannot be exported is counted and forgotten: a span is a look at a call, the record is its account.
 
 mod attributes;
+mod content;
 mod destination;
 mod export;
 mod otlp;
@@ -13,7 +14,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use queue::Counts;
+pub use queue::{Counts, Flush};
 pub use span::{Answered, Begun};
 
 use self::destination::Destination;
@@ -25,6 +26,7 @@ use crate::meter;
 use crate::settings::Settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -36,6 +38,8 @@ pub struct Telemetry {
     queue: Queue,
     /// Old backends know the tokens written to a cache by an older name: they get both.
     both_names: bool,
+    /// Prompts and replies that were captured go into spans, too.
+    content: bool,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -62,6 +66,7 @@ impl Telemetry {
             resource: span::resource(settings),
             queue: Queue::new(options),
             both_names: settings.otlp_both_names,
+            content: settings.otlp_content,
             task: Mutex::default(),
         })))
     }
@@ -77,9 +82,11 @@ impl Telemetry {
     /// A call in this context begins. `None`: it has no span, because whoever began the trace does not record it, or
     /// because it would be billed twice: a key for Revenium has come, and spans go there.
     pub fn begin(&self, parent: Option<&TraceContext>, metered: bool) -> Option<Begun> {
-        if metered && self.destination.refuse_revenium().is_err() {
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| log::warn!("metering is on, and spans would go to Revenium too: there are none"));
+        if metered && self.destination.is_at_revenium() {
+            static SAID: AtomicBool = AtomicBool::new(false);
+            if !SAID.swap(true, Ordering::Relaxed) {
+                log::warn!("metering is on, and spans would go to Revenium too: there are none");
+            }
             return None;
         }
         match parent {
@@ -90,7 +97,13 @@ impl Telemetry {
 
     /// Take over the span of a call that has ended. Never waits: when there are too many, it is dropped and counted.
     pub fn end(&self, begun: &Begun, call: &meter::Call<'_>, answered: &Answered<'_>) {
-        self.queue.push(span::of(begun, call, answered, self.both_names));
+        let detail = span::Detail { both_names: self.both_names, content: self.content };
+        self.queue.push(span::of(begun, call, answered, detail));
+    }
+
+    /// The same for one use of a tool, whose record's transaction id is known where it has a record.
+    pub fn end_tool(&self, begun: &Begun, event: &meter::ToolEvent, transaction_id: Option<&str>, source: &str) {
+        self.queue.push(span::of_tool(begun, event, transaction_id, source));
     }
 
     /// Send what is there now instead of waiting for more. [`Telemetry::flush_wait`] is the other half.
@@ -125,5 +138,3 @@ impl Telemetry {
         &self.destination.shown
     }
 }
-
-pub use queue::Flush;

@@ -77,6 +77,8 @@ pub struct Span {
     pub flags: u32,
 }
 
+/// `SPAN_KIND_INTERNAL`.
+pub const KIND_INTERNAL: i32 = 1;
 /// `SPAN_KIND_CLIENT`.
 pub const KIND_CLIENT: i32 = 3;
 /// `STATUS_CODE_ERROR`.

@@ -1,10 +1,11 @@
 //! One call as a span.
 
 use super::attributes as name;
-use super::otlp::{KIND_CLIENT, KeyValue, Resource, STATUS_ERROR, Span, Status, Value};
+use super::content;
+use super::otlp::{KIND_CLIENT, KIND_INTERNAL, KeyValue, Resource, STATUS_ERROR, Span, Status, Value};
 use crate::common::trace_context::{SpanId, TraceContext};
 use crate::messages::{Iteration, Tokens};
-use crate::meter::{self, Call, End, Service, Told};
+use crate::meter::{self, Call, End, Metadata, Service, Times, Told, ToolEvent};
 use crate::settings::Settings;
 use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,10 +95,20 @@ impl Attributes {
     }
 }
 
-pub(super) fn of(begun: &Begun, call: &Call<'_>, answered: &Answered<'_>, both_names: bool) -> Span {
+/// What the settings say about all spans.
+#[derive(Clone, Copy)]
+pub(super) struct Detail {
+    pub both_names: bool,
+    pub content: bool,
+}
+
+pub(super) fn of(begun: &Begun, call: &Call<'_>, answered: &Answered<'_>, detail: Detail) -> Span {
     let mut attributes = Attributes(Vec::with_capacity(40));
     request(&mut attributes, call);
-    reply(&mut attributes, call, both_names);
+    reply(&mut attributes, call, detail.both_names);
+    if detail.content {
+        said(&mut attributes, call);
+    }
     let (address, port) = answered.server.unzip();
     attributes.text(name::SERVER_ADDRESS, address);
     attributes.integer(name::SERVER_PORT, port.map(i64::from));
@@ -106,23 +117,67 @@ pub(super) fn of(begun: &Begun, call: &Call<'_>, answered: &Answered<'_>, both_n
     let status = failure(&mut attributes, call);
     attributes.text(name::TRANSACTION_ID, answered.transaction_id);
     attributes.text(name::MIDDLEWARE_SOURCE, Some(call.middleware_source));
-    metadata(&mut attributes, call);
+    metadata(&mut attributes, call.metadata);
 
-    let model = cut(&call.request.model);
-    let started = nanos(call.times.started);
-    let took = u64::try_from(call.times.ended.as_nanos()).unwrap_or(u64::MAX);
-    Span {
-        trace_id: begun.context.trace_id.0.to_vec(),
-        span_id: begun.context.span_id.0.to_vec(),
-        trace_state: begun.context.tracestate().unwrap_or_default().to_owned(),
-        parent_span_id: begun.parent.map(|parent| parent.0.to_vec()).unwrap_or_default(),
-        name: if model.is_empty() { "chat".to_owned() } else { format!("chat {model}") },
-        kind: KIND_CLIENT,
-        start_time_unix_nano: started,
-        end_time_unix_nano: started.saturating_add(took),
-        attributes: attributes.0,
-        status,
-        flags: 1,
+    let name = named("chat", &call.request.model);
+    let Times { started, ended, .. } = call.times;
+    Span { name, kind: KIND_CLIENT, attributes: attributes.0, status, ..begun.span(started, ended) }
+}
+
+/// One use of a tool is work of the host's own.
+pub(super) fn of_tool(begun: &Begun, event: &ToolEvent, transaction_id: Option<&str>, source: &str) -> Span {
+    let mut attributes = Attributes::default();
+    attributes.text(name::OPERATION_NAME, Some("execute_tool"));
+    attributes.text(name::TOOL_NAME, Some(&event.tool));
+    attributes.text(name::ERROR_TYPE, event.error_type.as_deref());
+    attributes.text(name::TRANSACTION_ID, transaction_id);
+    attributes.text(name::MIDDLEWARE_SOURCE, Some(source));
+    metadata(&mut attributes, &event.metadata);
+    let name = named("execute_tool", &event.tool);
+    let status = event.error_type.as_deref().map(|kind| Status { message: cut(kind).to_owned(), code: STATUS_ERROR });
+    Span { name, kind: KIND_INTERNAL, attributes: attributes.0, status, ..begun.span(event.started, event.duration) }
+}
+
+fn named(operation: &str, what: &str) -> String {
+    if what.is_empty() { operation.to_owned() } else { format!("{operation} {}", cut(what)) }
+}
+
+impl Begun {
+    /// Where it stands in its trace, and when it was.
+    fn span(&self, started: SystemTime, took: Duration) -> Span {
+        let started = nanos(started);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        Span {
+            trace_id: self.context.trace_id.0.to_vec(),
+            span_id: self.context.span_id.0.to_vec(),
+            trace_state: self.context.tracestate().unwrap_or_default().to_owned(),
+            parent_span_id: self.parent.map(|parent| parent.0.to_vec()).unwrap_or_default(),
+            start_time_unix_nano: started,
+            end_time_unix_nano: started.saturating_add(took),
+            flags: 1,
+            ..Span::default()
+        }
+    }
+}
+
+/// What was asked and answered, where it was captured.
+fn said(attributes: &mut Attributes, call: &Call<'_>) {
+    let Some(prompts) = call.prompts else { return };
+    let mut put = |key, text: Option<String>| {
+        if let Some(text) = text {
+            attributes.put(key, Value::Text(text));
+        }
+    };
+    put(name::SYSTEM_INSTRUCTIONS, prompts.system.as_deref().map(content::system));
+    put(name::INPUT_MESSAGES, prompts.input.as_deref().and_then(content::input));
+    let reason = finish_reason(call).unwrap_or_default();
+    put(name::OUTPUT_MESSAGES, prompts.blocks.as_deref().and_then(|blocks| content::output(blocks, reason)));
+}
+
+fn finish_reason<'a>(call: &Call<'a>) -> Option<&'a str> {
+    match call.end {
+        End::Complete => call.summary.and_then(|summary| summary.stop_reason.as_deref()),
+        End::Cancelled | End::Failed(_) => Some("error"),
     }
 }
 
@@ -164,15 +219,10 @@ fn reply(attributes: &mut Attributes, call: &Call<'_>, both_names: bool) {
     let of = |text: fn(&crate::messages::Summary) -> &Option<String>| summary.and_then(|s| text(s).as_deref());
     attributes.text(name::RESPONSE_ID, of(|summary| &summary.id));
     attributes.text(name::RESPONSE_MODEL, of(|summary| &summary.model));
-    let stopped = of(|summary| &summary.stop_reason);
-    let reason = match call.end {
-        End::Complete => stopped,
-        End::Cancelled | End::Failed(_) => Some("error"),
-    };
-    if let Some(reason) = reason {
+    if let Some(reason) = finish_reason(call) {
         attributes.put(name::RESPONSE_FINISH_REASONS, Value::list([cut(reason).to_owned()]));
     }
-    attributes.text(name::STOP_REASON, stopped);
+    attributes.text(name::STOP_REASON, of(|summary| &summary.stop_reason));
     let first = call.times.first_token.filter(|_| call.streamed);
     attributes.number(name::RESPONSE_TIME_TO_FIRST_CHUNK, first.as_ref().map(Duration::as_secs_f64));
 
@@ -213,8 +263,8 @@ fn failure(attributes: &mut Attributes, call: &Call<'_>) -> Option<Status> {
     Some(Status { message, code: STATUS_ERROR })
 }
 
-fn metadata(attributes: &mut Attributes, call: &Call<'_>) {
-    for (field, told) in call.metadata.told() {
+fn metadata(attributes: &mut Attributes, metadata: &Metadata) {
+    for (field, told) in metadata.told() {
         match told {
             Told::Subscriber { id, email, credential } => {
                 attributes.text(name::SUBSCRIBER_ID, id);

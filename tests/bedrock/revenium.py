@@ -50,6 +50,8 @@ for name, result, *arguments in [
     ("status", C.c_int32, C.POINTER(State)),
     ("status_json", C.c_int32, C.POINTER(H)),
     ("scope_new", C.c_int32, H, C.c_char_p, C.c_size_t, C.c_uint32, C.POINTER(H)),
+    ("record", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
+    ("tool_event", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
     ("tap_new", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
     ("tap_write", C.c_int32, H, C.c_char_p, C.c_size_t),
     ("tap_end", C.c_int32, H, C.c_char_p, C.c_size_t),

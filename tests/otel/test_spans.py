@@ -175,6 +175,46 @@ class Spans(SpanTest):
         span, _ = self.one(double)
         self.assertEqual(span["parentSpanId"], PARENT)
 
+    def test_content_is_there_where_both_settings_say_so(self):
+        asked = {"system": "Be short.", "messages": [{"role": "user", "content": "my key is sk-ant-api03-" + "A1" * 20},
+                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "rain"}]}]}
+        names = ["gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages"]
+        content = [{"type": "thinking", "thinking": "hidden-word", "signature": "s"}, {"type": "text", "text": "One"},
+                   {"type": "tool_use", "id": "u", "name": "n", "input": {"city": "Paris"}}]
+        for captured, exported in [(True, False), (False, True), (True, True)]:
+            double = self.double()
+            self.export_to(double.url, capture_prompts=captured, otlp_content=exported)
+            plan(PATH, answer({**MESSAGE, "content": content, "stop_reason": "tool_use"}))
+            self.assertEqual(create(**asked).code, "OK")
+            _, found = self.one(double)
+            lib.revenium_shutdown(5000)
+            if not (captured and exported):
+                self.assertFalse(set(names) & set(found))
+                continue
+            told = [(found[name][0], json.loads(found[name][1])) for name in names]
+            self.assertEqual(told, [
+                ("stringValue", [{"type": "text", "content": "Be short."}]),
+                ("stringValue", [
+                    {"role": "user", "parts": [{"type": "text", "content": "my key is sk-ant-***REDACTED***"}]},
+                    {"role": "user", "parts": [{"type": "tool_call_response", "id": "t", "response": "rain"}]}]),
+                ("stringValue", [{"role": "assistant", "finish_reason": "tool_use", "parts": [
+                    {"type": "text", "content": "One"},
+                    {"type": "tool_call", "id": "u", "name": "n", "arguments": {"city": "Paris"}}]}])])
+            self.assertNotIn("hidden-word", json.dumps(double.requests[-1].export))
+
+    def test_a_stream_has_its_content_too_and_it_is_cut_as_in_the_record(self):
+        double = self.double()
+        self.export_to(double.url, capture_prompts=True, otlp_content=True, max_prompt_size=200)
+        _, result = stream(messages=[{"role": "user", "content": "word " * 100}])
+        self.assertEqual(result.code, "OK")
+        _, found = self.one(double)
+        [message] = json.loads(found["gen_ai.input.messages"][1])
+        self.assertTrue(message["parts"][0]["content"].endswith("...[TRUNCATED]"), message)
+        [reply] = json.loads(found["gen_ai.output.messages"][1])
+        self.assertEqual((reply["role"], reply["finish_reason"]), ("assistant", "end_turn"))
+        self.assertTrue(reply["parts"][0]["content"].startswith("You said: word"), reply)
+        self.assertNotIn("gen_ai.system_instructions", found)
+
     def test_spans_need_no_revenium_key(self):
         os.environ.pop("REVENIUM_METERING_API_KEY")
         double = self.double()
@@ -192,6 +232,130 @@ class Spans(SpanTest):
         self.assertEqual(create(b"{}", scope={"base_url": "no url"}).code, "E_CONFIG")
         create()
         self.one(double)
+
+
+def record(told, scope=H(0)):
+    """revenium_record(). Its result."""
+    text, result = json.dumps(told).encode(), H()
+    lib.revenium_record(text, len(text), scope, C.byref(result))
+    return Result(result.value)
+
+
+class OtherCalls(SpanTest):
+    """Spans of what something else calls."""
+
+    def one(self, double):
+        self.flush()
+        [span] = double.spans()
+        return span, attributes(span)
+
+    def request(self, **more):
+        return {**BODY, "model": MODEL, "usage_metadata": {"agent": "a"},
+                "revenium": {"traceparent": TRACEPARENT, "tracestate": "a=1", **more}}
+
+    def test_a_recorded_call(self):
+        double = self.double()
+        self.export_to(double.url)
+        result = record({"request": self.request(), "response": MESSAGE, "provider": "vertex", "duration_ms": 1500,
+                         "started_at": 1795392233412, "streamed": True, "time_to_first_token_ms": 250})
+        self.assertEqual(result.code, "OK")
+        span, found = self.one(double)
+        self.assertHas(span, traceId=TRACE, parentSpanId=PARENT, traceState="a=1", name=f"chat {MODEL}", kind=3)
+        started = 1795392233412000000
+        self.assertEqual((int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])), (started, started + 1500000000))
+        self.assertEqual(found, typed({
+            "gen_ai.operation.name": "chat", "gen_ai.provider.name": "gcp.vertex_ai", "gen_ai.request.model": MODEL,
+            "gen_ai.request.max_tokens": 100, "gen_ai.request.stream": True, "gen_ai.response.id": "msg_otel_1",
+            "gen_ai.response.model": MESSAGE["model"], "gen_ai.response.finish_reasons": ["end_turn"],
+            "gen_ai.response.time_to_first_chunk": 0.25, "gen_ai.usage.input_tokens": 2060, "gen_ai.usage.output_tokens": 7,
+            "gen_ai.usage.cache_read.input_tokens": 1800, "gen_ai.usage.cache_write.input_tokens": 248,
+            "gen_ai.usage.reasoning.output_tokens": 3, "anthropic.message.stop_reason": "end_turn",
+            "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 200,
+            "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 48, "anthropic.response.service_tier": "standard",
+            "revenium.transaction.id": "msg_otel_1", "revenium.middleware.source": "revenium-anthropic-c",
+            "revenium.agent.name": "a", "revenium.trace.id": TRACE}))
+
+    def test_a_recorded_failure_and_one_that_is_tried_again(self):
+        double = self.double()
+        self.export_to(double.url)
+        record({"request": self.request(meter_retryable=False), "error": {"status": 529}})
+        record({"request": self.request(), "error": {"status": 529, "type": "overloaded_error"}})
+        span, found = self.one(double)
+        self.assertEqual((span["status"]["code"], found["error.type"][1]), (2, "overloaded_error"))
+
+    def test_answers_of_a_batch_and_calls_of_an_sdk_are_none(self):
+        double = self.double()
+        self.export_to(double.url)
+        record({"request": self.request(), "response": {**MESSAGE, "id": "msg_b"}, "batch": True, "batch_id": "b"})
+        record({"request": self.request(dropin=True), "response": {**MESSAGE, "id": "msg_d"}})
+        record({"request": self.request(traceparent=NOT_SAMPLED), "response": {**MESSAGE, "id": "msg_n"}})
+        self.assertEqual(len(self.records(3)), 3)
+        self.flush()
+        self.assertEqual(double.spans(), [])
+
+    def test_a_tapped_call(self):
+        double = self.double()
+        self.export_to(double.url, capture_prompts=True, otlp_content=True)
+        events = ""  # as they went past
+        for kind, member in [("message_start", {"message": {**MESSAGE, "content": []}}),
+                             ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+                             ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "Hi"}}),
+                             ("content_block_stop", {"index": 0}),
+                             ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}),
+                             ("message_stop", {})]:
+            events += f"event: {kind}\ndata: {json.dumps({'type': kind, **member})}\n\n"
+        text, tap = json.dumps(self.request()).encode(), H()
+        self.assertEqual(lib.revenium_tap_new(text, len(text), H(0), C.byref(tap)), 0)
+        for piece in (events[:100], events[100:]):
+            self.assertEqual(lib.revenium_tap_write(tap, piece.encode(), len(piece.encode())), 0)
+        self.assertEqual(lib.revenium_tap_end(tap, None, 0), 0)
+        lib.revenium_release(tap)
+        self.flush()
+        [span] = double.spans()
+        found = attributes(span)
+        self.assertHas(span, traceId=TRACE, parentSpanId=PARENT)
+        self.assertEqual(found["gen_ai.usage.output_tokens"], ("intValue", 9))
+        self.assertEqual(found["gen_ai.request.stream"], ("boolValue", True))
+        self.assertGreaterEqual(found["gen_ai.response.time_to_first_chunk"][1], 0)
+        [reply] = json.loads(found["gen_ai.output.messages"][1])
+        self.assertEqual(reply["parts"], [{"type": "text", "content": "Hi"}])
+
+    def test_nobody_ends_a_tap(self):
+        os.environ.pop("REVENIUM_METERING_API_KEY")
+        double = self.double()
+        self.export_to(double.url)
+        text, tap = json.dumps(self.request()).encode(), H()
+        self.assertEqual(lib.revenium_tap_new(text, len(text), H(0), C.byref(tap)), 0)
+        lib.revenium_release(tap)
+        span, found = self.one(double)
+        self.assertEqual((found["error.type"][1], found["gen_ai.response.finish_reasons"][1]), ("cancelled", ["error"]))
+        self.assertNotIn("revenium.transaction.id", found)
+
+    def test_a_tool_event(self):
+        double = self.double()
+        self.export_to(double.url)
+        layer, scope = json.dumps({"organizationName": "Acme", "agent": "outer", "revenium": {"traceparent": TRACEPARENT}}).encode(), H()
+        self.assertEqual(lib.revenium_scope_new(H(0), layer, len(layer), 0, C.byref(scope)), 0)
+        self.addCleanup(lib.revenium_release, scope)
+        results = []
+        for event in [{"toolId": "search", "durationMs": 250, "timestamp": "2026-11-23T00:03:53.412Z", "agent": "own"},
+                      {"toolId": "crawl", "errorType": "IOError", "errorMessage": "never in a span"}]:
+            text, result = json.dumps(event).encode(), H()
+            lib.revenium_tool_event(text, len(text), scope, C.byref(result))
+            results.append(Result(result.value))
+        self.flush()
+        self.assertEqual([result.code for result in results], ["OK", "OK"])
+        spans = {span["name"]: span for span in double.spans()}
+        well, failed = spans["execute_tool search"], spans["execute_tool crawl"]
+        self.assertHas(well, traceId=TRACE, parentSpanId=PARENT, kind=1, startTimeUnixNano="1795392233412000000",
+                       endTimeUnixNano="1795392233662000000")
+        self.assertEqual(attributes(well), typed({
+            "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search",
+            "revenium.transaction.id": results[0].info["transaction_id"],
+            "revenium.middleware.source": "revenium-anthropic-c", "revenium.organization.name": "Acme",
+            "revenium.agent.name": "own", "revenium.trace.id": TRACE}))
+        self.assertEqual((failed["status"], attributes(failed)["error.type"][1]), ({"code": 2, "message": "IOError"}, "IOError"))
+        self.assertNotIn("never in a span", json.dumps([request.export for request in double.requests]))
 
 
 class Settings(SpanTest):
@@ -216,8 +380,17 @@ class Settings(SpanTest):
         plan("/v1/traces", {"text": ""})
         self.export_to(SANDBOX, otlp_protocol="http/json")
         create()
-        lib.revenium_flush(5000)
-        self.assertEqual(status()["spans"]["exported"] + status()["spans"]["dropped"], 1)
+        self.flush()
+        self.wait_for(exported=1)
+        os.environ["REVENIUM_METERING_API_KEY"] = "rev_mk_sandbox_0123456789abcdef"
+        until = time.monotonic() + 30
+        while not create().info["metered"]:
+            self.assertLess(time.monotonic(), until)
+        self.flush()
+        exported = status()["spans"]["exported"]
+        self.assertTrue(create().info["metered"])
+        self.flush()
+        self.assertHas(status()["spans"], exported=exported, pending=0)
 
     def test_the_variables_of_opentelemetry_mean_nothing_until_it_is_on(self):
         double = self.double()

@@ -74,7 +74,8 @@ async function fetchVia(maxRetries, input, init) {
     // A signature is of these very bytes.
     const sent = isSigned(headers) ? init : withoutOurs(params, headers, init);
     const told = sdkAttempt(headers);
-    return watched.watch(service, text, isLast(told, told ?? 0, maxRetries), retryLayer(told ?? 0, scopes.current()), input, sent);
+    const layer = retryLayer(told ?? 0, scopes.current());
+    return watched.watch(service, text, headers, isLast(told, told ?? 0, maxRetries), layer, input, sent);
   }
   if (method.toUpperCase() !== 'POST' || !url.pathname.endsWith(PATH) || isAws(url.hostname)) {
     return globalThis.fetch(input, init);

@@ -40,9 +40,9 @@ function decoded(text) {
 const batchOf = (method, url) => (method.toUpperCase() === 'GET' ? RESULTS.exec(url.pathname)?.[1] : undefined);
 
 /** Pass a request on, and meter what comes back. `last`: whoever made it will not try again. */
-async function watch(service, text, last, layer, input, init) {
+async function watch(service, text, headers, last, layer, input, init) {
   const startedAt = Date.now();
-  const open = () => begun(service, text, startedAt, last, layer);
+  const open = () => begun(service, text, startedAt, choicesOf(headers, last), layer);
   let response;
   try {
     response = await globalThis.fetch(input, init);
@@ -64,11 +64,21 @@ async function watch(service, text, last, layer, input, init) {
   });
 }
 
+/** What the request says of itself, as of a call that the library makes. */
+function choicesOf(headers, last) {
+  const choices = { meter_retryable: last, dropin: true };
+  for (const name of ['traceparent', 'tracestate']) {
+    const value = headers.get(name);
+    if (value !== null) choices[name] = value;
+  }
+  return choices;
+}
+
 /** A tap, or null: metering never fails a call. */
-function begun(service, text, startedAt, last, layer) {
+function begun(service, text, startedAt, choices, layer) {
   const told = JSON.stringify({ ...service, started_at: startedAt });
   try {
-    const within = scopes.layer(layer, { revenium: { meter_retryable: last } }, false);
+    const within = scopes.layer(layer, { revenium: choices }, false);
     return new Tap(`{"request":${text},${told.slice(1)}`, within);
   } catch (error) {
     warn(error);

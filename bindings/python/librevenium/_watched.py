@@ -70,7 +70,12 @@ class Watched:
     def __init__(self, request, service, last, retries, warn):
         self._text = request.content
         self._service = {name: value for name, value in service.items() if value is not None}
-        self._layer = scopes.Layer(scopes.current(), {"revenium": {"meter_retryable": last}}, False, None)
+        # Whoever makes the request makes spans of its own, too.
+        choices = {"meter_retryable": last, "dropin": True}
+        for name in ("traceparent", "tracestate"):
+            if name in request.headers:
+                choices[name] = request.headers[name]
+        self._layer = scopes.Layer(scopes.current(), {"revenium": choices}, False, None)
         if retries:
             self._layer = scopes.under(self._layer, {"retryNumber": retries})
         self._started = time.time()

@@ -6,11 +6,12 @@ import json
 
 import librevenium
 import pytest
-from conftest import SANDBOX, control, params
+from conftest import SANDBOX, control, params, run
 
 anthropic = pytest.importorskip("anthropic")
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 VERTEX = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-haiku-4-5@20251001"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-01"
 KEYS = {"aws_access_key": "AKIDEXAMPLE12345678", "aws_secret_key": "wJalrXUtnFEMI/K7MDENG", "aws_region": "eu-west-1"}
 MESSAGE = {
     "id": "msg_watched",
@@ -233,3 +234,23 @@ def test_tools(sandbox):
     has(made["decorated"], workflowId="w", success=False)
     with pytest.raises(librevenium.ReveniumError):
         librevenium.tool_event("t", no_such=1)
+
+
+@pytest.mark.parametrize("dropin, spans", [("false", 0), ("true", 1)])
+def test_the_sdk_makes_its_own_spans(sandbox, dropin, spans):
+    plan(f"{VERTEX}:rawPredict", {"text": json.dumps(MESSAGE), "headers": {"content-type": "application/json"}})
+    program = f"""
+import json, librevenium
+with librevenium.http_client() as client:
+    body = {{"anthropic_version": "vertex-2023-10-16", **{params()!r}}}
+    answer = client.post({SANDBOX + VERTEX + ":rawPredict"!r}, json=body, headers={{"traceparent": {TRACEPARENT!r}}})
+assert answer.status_code == 200, answer.text
+librevenium.flush(20000)
+counts = librevenium.status_json()["spans"]
+print(counts["pending"] + counts["exported"] + sum(counts["dropped_by"].values()))
+"""
+    # Nobody listens there.
+    env = {"REVENIUM_OTLP": "1", "REVENIUM_OTLP_ENDPOINT": "http://127.0.0.1:9", "REVENIUM_OTLP_DROPIN": dropin}
+    assert run(program, env=env)[:2] == (0, f"{spans}\n")
+    (record,) = sandbox.records(1)
+    has(record, provider="Google", traceId=TRACEPARENT.split("-")[1])

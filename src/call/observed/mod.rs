@@ -4,29 +4,38 @@
 //! `record` takes a call that is over, `tap` one whose reply passes by; `reply` reads that, `ending` how it ended.
 
 mod ending;
-pub mod record;
+pub mod ledger;
+mod record;
 mod reply;
-pub mod tap;
+mod tap;
 mod told;
-pub mod tool;
+mod tool;
 
-use self::told::Told;
-use crate::client::{Engine, Metering};
-use crate::common::error::{Code, Error, Result};
-use crate::messages::request::{Request, Streaming};
+pub use record::record;
+pub use tap::Tap;
+pub use told::Told;
+pub use tool::tool_event;
+
+use super::{Context, Metering, outgoing};
+use crate::common::error::{Code, Error};
+use crate::messages::request::Request;
 use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
-use crate::meter::scope::Scope;
 use crate::meter::{self, End, Service, Times};
-use crate::settings::Choices;
+use crate::settings::{CallKey, Choices};
+use crate::telemetry::{Answered, Begun};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A call of somebody else, as far as it is known before its reply.
-struct Observed {
-    engine: Arc<Engine>,
+pub struct Observed {
+    context: Arc<Context>,
     facts: RequestFacts,
     metering: Metering,
+    key: Option<CallKey>,
+    /// Of the calls that have one.
+    span: Option<Begun>,
     choices: Choices,
     /// The request, where it shall be recorded.
     body: Option<Bytes>,
@@ -39,49 +48,60 @@ struct Observed {
 }
 
 impl Observed {
-    fn new(engine: Arc<Engine>, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
-        let scope = scope.unwrap_or_default();
-        let body = told.request.unwrap_or("{}");
-        let mut request = Request::parse_within(body, Streaming::AsRequested, &scope.choices)?;
-        engine.mistrust(&mut request, &scope)?;
-        let mut metering = engine.metering(&request, &scope, told.region.as_deref())?;
+    /// `request`: what was told of it, read.
+    pub fn new(
+        context: Arc<Context>,
+        told: &Told<'_>,
+        mut request: Request,
+        mut metering: Metering,
+        span: Option<Begun>,
+    ) -> Observed {
+        context.counters.observed.fetch_add(1, Ordering::Relaxed);
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
         }
         let service =
-            told.service.or_else(|| told::service_of(body)).or(request.choices.provider.and_then(told::chosen));
+            told.service.or_else(|| told::service_of(told.body())).or(request.choices.provider.and_then(told::chosen));
         if request.facts.model.is_empty() {
             request.facts.model.clone_from(&told.model.clone().unwrap_or_default());
         }
-        Ok(Observed {
-            engine,
+        Observed {
+            context,
+            key: if told.batch.is_some() { None } else { metering.next_key() },
             body: metering.capture.prompts.then_some(request.body),
             metering,
+            span,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
             region: told.region.clone(),
             streamed: told.streamed.or(request.wants_stream.then_some(true)),
             facts: request.facts,
-        })
+        }
     }
 
-    /// Hand the call's records to delivery. The main record's transaction id; `None`: it leaves none.
+    /// Whether anybody wants to know what comes of it.
+    fn is_watched(&self) -> bool {
+        self.metering.account.is_some() || self.span.is_some()
+    }
+
+    /// Hand the call's records to delivery, and its span to telemetry. The main record's transaction id; `None`: it
+    /// leaves none.
     fn record(&self, seen: &Seen<'_>) -> Option<String> {
         let retryable = seen.error.is_some_and(is_retryable);
-        let account = self.metering.account.as_ref()?;
-        if retryable && self.choices.meter_retryable == Some(false) {
+        let account = self.metering.account.as_ref();
+        if !self.is_watched() || retryable && self.choices.meter_retryable == Some(false) {
             return None;
         }
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
         let prompts = self.body.as_ref().filter(|_| wanted);
-        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture.limit));
+        let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture));
         let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
-            self.engine.ratios.estimate(model, summary)
+            self.context.ratios.estimate(model, summary)
         });
-        let records = meter::records(&meter::Call {
+        let call = meter::Call {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,
@@ -93,15 +113,21 @@ impl Observed {
             region: self.region.as_deref(),
             batch: seen.batch,
             estimated_output,
-            mark_unbilled_refusals: self.engine.settings.mark_unbilled_refusals,
+            mark_unbilled_refusals: self.context.settings.mark_unbilled_refusals,
             prompts: prompts.as_ref(),
             capture: self.metering.capture,
-            key: self.metering.key.as_ref(),
-            recent_ids: &self.engine.recent_ids,
-            middleware_source: &self.engine.settings.middleware_source,
-        });
+            key: self.key.as_ref(),
+            recent_ids: &self.context.recent_ids,
+            middleware_source: &self.context.settings.middleware_source,
+        };
+        let records = if account.is_some() { meter::records(&call) } else { Vec::new() };
         let transaction_id = records.first().map(|record| record.transaction_id.clone());
-        self.engine.deliver_now(account, records);
+        if let (Some(span), Some(telemetry)) = (&self.span, &self.context.telemetry) {
+            telemetry.end(span, &call, &Answered { transaction_id: transaction_id.as_deref(), ..Answered::default() });
+        }
+        if let Some(account) = account {
+            account.delivery.push(records.into_iter().map(outgoing));
+        }
         transaction_id
     }
 }

@@ -1,27 +1,17 @@
 //! A call that is over: its request, its reply and its times are told at once.
 
+use super::ledger::Ledger;
 use super::reply::Reply;
 use super::told::Told;
 use super::{Observed, Seen};
-use crate::client::Engine;
-use crate::common::error::{Code, Error, Result};
+use crate::common::error::Code;
 use crate::completion::outcome::{Facts, Outcome, info_json};
 use crate::messages::Summary;
 use crate::meter::Times;
-use crate::meter::scope::Scope;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// revenium_record(). The outcome tells of the record, and its usage is that of the reply.
-pub fn record(engine: &Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
-    let told = Told::parse(text)?;
-    if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
-        let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
-        return Err(Error::new(Code::Argument, text));
-    }
-    let observed = Observed::new(engine.clone(), &told, scope)?;
-    engine.counters.observed.fetch_add(1, Ordering::Relaxed);
+/// The outcome tells of the record, and its usage is that of the reply. `ledger`: of the answers of batches.
+pub fn record<'a>(told: &Told<'_>, observed: &Observed, ledger: impl FnOnce() -> &'a Ledger) -> Outcome {
     let mut reply = Reply::new(usize::MAX);
     if let Some(bytes) = told.events.as_deref().or(told.response) {
         reply.push(bytes.as_bytes());
@@ -49,10 +39,10 @@ pub fn record(engine: &Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Re
     };
     let transaction_id = match &batch_id {
         _ if told.unused => None,
-        Some(id) => engine.ledger().once(id, || observed.record(&seen)),
+        Some(id) => ledger().once(id, || observed.record(&seen)),
         None => observed.record(&seen),
     };
-    Ok(outcome(&told, read.summary, transaction_id, duration))
+    outcome(told, read.summary, transaction_id, duration)
 }
 
 /// For a batch that does not say which request this was: the message's own id.

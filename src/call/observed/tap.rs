@@ -3,14 +3,10 @@
 use super::reply::Reply;
 use super::told::Told;
 use super::{Observed, Seen, ending};
-use crate::client::Engine;
 use crate::common::error::{Code, Error, Result};
 use crate::meter::Times;
-use crate::meter::scope::Scope;
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// It leaves its record when it ends, and as cancelled if nobody ends it.
@@ -25,29 +21,25 @@ struct Open {
 }
 
 impl Tap {
-    /// revenium_tap_new().
-    pub fn new(engine: Arc<Engine>, text: &str, scope: Option<Arc<Scope>>) -> Result<Tap> {
-        let told = Told::parse_begun(text)?;
-        let max = engine.settings.max_response_bytes;
-        let observed = Observed::new(engine, &told, scope)?;
-        observed.engine.counters.observed.fetch_add(1, Ordering::Relaxed);
+    pub fn new(observed: Observed, told: &Told<'_>) -> Tap {
+        let max = observed.context.settings.max_response_bytes;
         let (now, clock) = (SystemTime::now(), Instant::now());
         let started = told.started_at.unwrap_or(now);
         // A call is often watched from its answer's head on, and has lasted a while by then.
         let before = now.duration_since(started).unwrap_or_default();
-        Ok(Tap(Mutex::new(Some(Open {
+        Tap(Mutex::new(Some(Open {
             observed,
             reply: Reply::new(max),
             started,
             clock: clock.checked_sub(before).unwrap_or(clock),
             first_token: None,
-        }))))
+        })))
     }
 
     /// More of the reply. What cannot be read shows in the record; it is no matter of whoever passes it on.
     pub fn write(&self, bytes: &[u8]) {
         let mut open = self.0.lock();
-        let Some(open) = open.as_mut().filter(|open| open.observed.metering.account.is_some()) else { return };
+        let Some(open) = open.as_mut().filter(|open| open.observed.is_watched()) else { return };
         open.reply.push(bytes);
         if open.first_token.is_none() && open.reply.has_first_delta() {
             open.first_token = Some(open.clock.elapsed());

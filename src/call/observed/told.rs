@@ -53,8 +53,22 @@ impl Batch {
 const LONGEST_MS: f64 = 366.0 * 86_400_000.0;
 
 impl<'a> Told<'a> {
-    /// `text`: the object of `revenium_record()`.
-    pub fn parse(text: &'a str) -> Result<Told<'a>> {
+    /// The request's body, as far as it is known.
+    pub fn body(&self) -> &'a str {
+        self.request.unwrap_or("{}")
+    }
+
+    /// A call that is over; `text`: the object of `revenium_record()`.
+    pub fn parse_over(text: &'a str) -> Result<Told<'a>> {
+        let told = Told::parse(text)?;
+        if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
+            let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(told)
+    }
+
+    fn parse(text: &'a str) -> Result<Told<'a>> {
         let members = object_of_request(text)?;
         let mut told = Told { attempts: 1, ..Told::default() };
         let (mut is_batch, mut batch) = (false, Batch { id: None, custom_id: None });
@@ -101,7 +115,7 @@ impl<'a> Told<'a> {
         Ok(told)
     }
 
-    /// The same for a call that is being made. A body alone is an object, too: that of the Messages API.
+    /// A call that is being made. A body alone is an object, too: that of the Messages API.
     pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
         if object_of_request(text)?.get("request").is_none() {
             return Ok(Told { request: Some(text), attempts: 1, ..Told::default() });

@@ -15,15 +15,15 @@ pub fn object_of_request(text: &str) -> Result<Object<'_>> {
     })
 }
 
-/// The object without the members that `goes` picks and with those of `comes` (name and JSON) at its end; untouched
+/// The object without the members that `remove` picks and with those of `append` (name and JSON) at its end; untouched
 /// where nothing is to change.
 pub fn spliced(
     text: &str,
     members: &Object<'_>,
-    goes: impl Fn(&str, &RawValue) -> bool,
-    comes: &[(&str, &str)],
+    remove: impl Fn(&str, &RawValue) -> bool,
+    append: &[(&str, &str)],
 ) -> Bytes {
-    if comes.is_empty() && !members.iter().any(|(name, value)| goes(name, value)) {
+    if append.is_empty() && !members.iter().any(|(name, value)| remove(name, value)) {
         return Bytes::copy_from_slice(text.as_bytes());
     }
     let mut out = Vec::with_capacity(text.len() + 64);
@@ -38,12 +38,12 @@ pub fn spliced(
         let end = span(text, value).end;
         let kept = &text[start..end];
         start = end;
-        if !goes(name, value) {
+        if !remove(name, value) {
             comma(&mut out);
             out.extend_from_slice(kept.trim_start_matches(|c: char| c == ',' || c.is_ascii_whitespace()).as_bytes());
         }
     }
-    for (name, json) in comes {
+    for (name, json) in append {
         comma(&mut out);
         out.extend_from_slice(format!("\"{name}\":{json}").as_bytes());
     }

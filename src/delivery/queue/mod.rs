@@ -24,7 +24,7 @@ pub(super) use self::saved::Oldest;
 /// The first number of a process. What it adopts is older and gets numbers below.
 const BASE: Seq = 1 << 40;
 /// With more records ready than this, those just made go before the others, and those at a bounded rate.
-const CROWD: usize = 256;
+const BACKLOG_THRESHOLD: usize = 256;
 const JUST_MADE: Duration = Duration::from_secs(1);
 /// 5,000 a second.
 const PACE: Duration = Duration::from_micros(200);
@@ -118,9 +118,9 @@ struct Inner {
     /// When a record out of a crowd may be taken next.
     pace: Option<Instant>,
     /// Whether the last one out of a crowd was just made.
-    favoured: bool,
+    newest_first: bool,
     /// The sender found nothing to take and has room.
-    hungry: bool,
+    sender_idle: bool,
     /// There is a sender.
     attached: bool,
     closed: bool,
@@ -206,7 +206,8 @@ impl Queue {
             }
         }
         self.counters.dropped(Reason::QueueFull, pushed.evicted);
-        pushed.wake = !inner.ready.is_empty() && !self.gather(&mut inner, now) && std::mem::take(&mut inner.hungry);
+        pushed.wake =
+            !inner.ready.is_empty() && !self.gather(&mut inner, now) && std::mem::take(&mut inner.sender_idle);
         self.publish(&inner);
         pushed
     }
@@ -230,7 +231,7 @@ impl Queue {
             && now < until
             && inner.flushes.is_empty()
         {
-            inner.hungry = true;
+            inner.sender_idle = true;
             return Take::At(until);
         }
         inner.promote(now);
@@ -238,11 +239,11 @@ impl Queue {
             Ok(Some(seq)) => return self.begin(&mut inner, seq),
             Ok(None) => {}
             Err(at) => {
-                inner.hungry = true;
+                inner.sender_idle = true;
                 return Take::At(at);
             }
         }
-        inner.hungry = true;
+        inner.sender_idle = true;
         inner.gather_until = None;
         inner.waiting.first().map_or(Take::Nothing, |&(due, _)| Take::At(due))
     }
@@ -258,7 +259,7 @@ impl Queue {
             return self.begin(&mut inner, seq);
         }
         let take = idle().map(|(_, entry)| entry.not_before).min().map_or(Take::Nothing, Take::At);
-        inner.hungry = true;
+        inner.sender_idle = true;
         take
     }
 
@@ -293,8 +294,8 @@ impl Queue {
     }
 
     /// Make waiting records due now, or as soon as their server allows.
-    pub fn hurry(&self, now: Instant) {
-        self.inner.lock().hurry(now);
+    pub fn expedite(&self, now: Instant) {
+        self.inner.lock().expedite(now);
     }
 
     /// Give up records older than `max_age` that an outage holds up: `outage`, or they have failed before. One that
@@ -360,10 +361,10 @@ impl Queue {
         Left { lost, in_spool: inner.backlog.size().records }
     }
 
-    /// Begin to wait for everything pushed so far, and hurry it. To be followed by `flush_wait`.
+    /// Begin to wait for everything pushed so far, and expedite it. To be followed by `flush_wait`.
     pub fn flush_begin(&self, now: Instant) -> Seq {
         let mut inner = self.inner.lock();
-        inner.hurry(now);
+        inner.expedite(now);
         let end = self.next.load(Relaxed);
         inner.flushes.push(end);
         end
@@ -403,7 +404,7 @@ impl Queue {
             self.counters.retried();
         }
         let work = Work { seq, attempt: entry.attempts, record: Arc::clone(&entry.record) };
-        inner.hungry = false;
+        inner.sender_idle = false;
         Take::Work(work)
     }
 
@@ -439,7 +440,7 @@ impl Inner {
     /// Whose turn it is among those that are ready, or when it will be somebody's.
     fn whose_turn(&mut self, now: Instant) -> Result<Option<Seq>, Instant> {
         let (Some(&oldest), Some(&newest)) = (self.ready.first(), self.ready.last()) else { return Ok(None) };
-        if self.ready.len() <= CROWD || !self.flushes.is_empty() {
+        if self.ready.len() <= BACKLOG_THRESHOLD || !self.flushes.is_empty() {
             return Ok(Some(oldest));
         }
         let just_made = self
@@ -448,14 +449,14 @@ impl Inner {
             .is_some_and(|entry| entry.attempts == 0 && now.saturating_duration_since(entry.pushed) < JUST_MADE);
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         let pace = self.pace.map_or(earliest, |pace| pace.max(earliest));
-        if just_made && (pace > now || !self.favoured) {
-            self.favoured = true;
+        if just_made && (pace > now || !self.newest_first) {
+            self.newest_first = true;
             return Ok(Some(newest));
         }
         if pace > now {
             return Err(pace);
         }
-        self.favoured = false;
+        self.newest_first = false;
         self.pace = Some(pace + PACE);
         Ok(Some(oldest))
     }
@@ -514,7 +515,7 @@ impl Inner {
         }
     }
 
-    fn hurry(&mut self, now: Instant) {
+    fn expedite(&mut self, now: Instant) {
         for (due, seq) in std::mem::take(&mut self.waiting) {
             let Some(entry) = self.entries.get_mut(&seq) else { continue };
             let due = due.min(entry.not_before.max(now));

@@ -97,7 +97,7 @@ impl Queue {
                 inner.insert(row, true, pushed);
             }
         }
-        let wake = !inner.ready.is_empty() && std::mem::take(&mut inner.hungry);
+        let wake = !inner.ready.is_empty() && std::mem::take(&mut inner.sender_idle);
         self.publish(&inner);
         self.tell_flushes(inner);
         wake

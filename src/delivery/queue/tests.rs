@@ -48,7 +48,7 @@ fn the_oldest_due_record_first() {
     assert!(matches!(queue.take(now), Take::At(at) if at == soon));
 
     // Hurrying respects what the server asked for.
-    queue.hurry(now);
+    queue.expedite(now);
     let a = work(queue.take(now));
     assert_eq!((name(&a), a.attempt), ("a".into(), 2));
     assert!(matches!(queue.take(now), Take::At(at) if at == soon));
@@ -178,7 +178,7 @@ proptest::proptest! {
                 (5, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Delivered)),
                 (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused))),
                 (7, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Wait { due, not_before: due.min(now) })),
-                (8, _) if n == 0 => queue.hurry(now),
+                (8, _) if n == 0 => queue.expedite(now),
                 (8, _) => drop(queue.expire(now, Duration::from_millis(30), true)),
                 _ => {}
             }

@@ -67,8 +67,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// `outright`: somebody chose Bedrock, so that credentials may be looked for on the network.
-    pub fn new(bedrock: &Arc<Bedrock>, request: &Request, outright: bool, env: Environment<'_>) -> Result<Prepared> {
+    /// `explicit`: somebody chose Bedrock, so that credentials may be looked for on the network.
+    pub fn new(bedrock: &Arc<Bedrock>, request: &Request, explicit: bool, env: Environment<'_>) -> Result<Prepared> {
         let settings = &bedrock.settings;
         let mut headers = HeaderMap::new();
         if !settings.anthropic_beta.is_empty() {
@@ -98,7 +98,7 @@ impl Prepared {
         }
         Ok(Prepared {
             bedrock: bedrock.clone(),
-            target: target(settings, request, &model, outright, env)?,
+            target: target(settings, request, &model, explicit, env)?,
             model,
             body,
             headers,
@@ -199,7 +199,7 @@ fn bad_header(setting: &str) -> Error {
 }
 
 /// Where the call goes. A base URL of AWS says it with its host; of the call's own, any base URL does.
-fn target(settings: &Settings, request: &Request, model: &str, outright: bool, env: Environment<'_>) -> Result<Target> {
+fn target(settings: &Settings, request: &Request, model: &str, explicit: bool, env: Environment<'_>) -> Result<Target> {
     let named = |name: &str| env(name).filter(|url| !url.trim().is_empty());
     let names = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
     let endpoint = names.into_iter().find_map(|name| Some((name, named(name)?)));
@@ -233,7 +233,7 @@ fn target(settings: &Settings, request: &Request, model: &str, outright: bool, e
     Ok(Target {
         region: region.map(str::to_owned),
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
-        ask_instance: outright,
+        ask_instance: explicit,
     })
 }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use revenium::client::process::core;
+use revenium::client::process::process;
 use revenium::common::log::redact;
 use revenium::delivery::journal::{
     Folder, Found, Look, delete, fingerprint, fingerprints, hand_over, is_fingerprint, look,
@@ -209,12 +209,12 @@ pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Resul
         }
         return Ok(());
     }
-    let engine = core().engine().map_err(|error| error.message)?;
+    let client = process().client().map_err(|error| error.message)?;
     let deadline = Instant::now() + timeout;
-    let flushed = engine.flush(deadline);
-    let counts = engine.delivery_counts();
+    let flushed = client.flush(deadline);
+    let counts = client.delivery_counts();
     // What is left goes back to the spool, which takes no time.
-    let _ = core().shutdown(Instant::now());
+    let _ = process().shutdown(Instant::now());
     println!("{} of {before} records were delivered, {} were given up.", counts.delivered, counts.dropped);
     if flushed && counts.dropped == 0 {
         return Ok(());

@@ -4,7 +4,7 @@ use super::Times;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The times of one call as its records carry them.
-pub(super) struct Stamps {
+pub(super) struct Timestamps {
     pub request: String,
     pub response: String,
     pub completion_start: String,
@@ -12,16 +12,16 @@ pub(super) struct Stamps {
     pub time_to_first_token: Option<u64>,
 }
 
-impl Stamps {
+impl Timestamps {
     /// All stamps grow from the truncated start, so that their differences are exactly the durations.
-    pub fn of(times: &Times, streamed: bool) -> Stamps {
+    pub fn of(times: &Times, streamed: bool) -> Timestamps {
         let started = times.started.duration_since(UNIX_EPOCH).map_or(0, millis);
         let duration = millis(times.ended);
         let first_token = match streamed {
             true => times.first_token.map(|first| millis(first).min(duration)),
             false => Some(duration),
         };
-        Stamps {
+        Timestamps {
             request: utc(started),
             response: utc(started.saturating_add(duration)),
             completion_start: utc(started.saturating_add(first_token.unwrap_or(duration))),
@@ -116,7 +116,7 @@ mod tests {
             (true, None, None, "1970-01-01T00:00:00.021Z"),
             (false, first, Some(20), "1970-01-01T00:00:00.021Z"),
         ] {
-            let stamps = Stamps::of(&times(first_token), streamed);
+            let stamps = Timestamps::of(&times(first_token), streamed);
             assert_eq!(stamps.time_to_first_token, to_first);
             assert_eq!(stamps.completion_start, completion);
             assert_eq!((stamps.request.as_str(), stamps.duration), ("1970-01-01T00:00:00.001Z", 20));

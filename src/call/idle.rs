@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One alarm for a whole reply, which asks when it goes off whether something was heard since. A timer for each read
 /// would be put among those of all other streams and taken out again, which costs more than the read.
-pub(super) struct Silence {
+pub(super) struct IdleTimeout {
     limit: Duration,
     heard: Instant,
     /// The limit is over, and a last look is taken until then.
@@ -19,9 +19,9 @@ pub(super) struct Silence {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl Silence {
-    pub fn new(limit: Duration) -> Silence {
-        Silence { limit, heard: Instant::now(), last_look: None, alarm: None }
+impl IdleTimeout {
+    pub fn new(limit: Duration) -> IdleTimeout {
+        IdleTimeout { limit, heard: Instant::now(), last_look: None, alarm: None }
     }
 
     /// Something was heard, or nobody listened until now.
@@ -31,7 +31,7 @@ impl Silence {
     }
 
     /// What `next` gives; E_TIMEOUT when that takes too long.
-    pub async fn broken_by<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
+    pub async fn within<T>(&mut self, next: impl Future<Output = T>) -> Result<T> {
         let mut next = pin!(next);
         poll_fn(|cx| {
             if let Poll::Ready(came) = next.as_mut().poll(cx) {
@@ -72,13 +72,13 @@ mod tests {
     #[test]
     fn only_silence_counts_not_the_whole_time() {
         run(async {
-            let mut silence = Silence::new(LIMIT);
+            let mut idle = IdleTimeout::new(LIMIT);
             for _ in 0..10 {
-                silence.broken_by(sleep(LIMIT - Duration::from_secs(1))).await.unwrap();
+                idle.within(sleep(LIMIT - Duration::from_secs(1))).await.unwrap();
             }
             let last = Instant::now();
-            assert_eq!(silence.broken_by(std::future::ready(7)).await.unwrap(), 7);
-            let error = silence.broken_by(pending::<()>()).await.unwrap_err();
+            assert_eq!(idle.within(std::future::ready(7)).await.unwrap(), 7);
+            let error = idle.within(pending::<()>()).await.unwrap_err();
             assert_eq!((error.code, last.elapsed().as_secs()), (Code::Timeout, LIMIT.as_secs()));
         });
     }
@@ -86,12 +86,12 @@ mod tests {
     #[test]
     fn time_in_which_nobody_listened_does_not_count() {
         run(async {
-            let mut silence = Silence::new(LIMIT);
-            silence.broken_by(sleep(Duration::from_secs(1))).await.unwrap();
+            let mut idle = IdleTimeout::new(LIMIT);
+            idle.within(sleep(Duration::from_secs(1))).await.unwrap();
             sleep(2 * LIMIT).await;
-            silence.restart();
-            silence.broken_by(sleep(LIMIT / 2)).await.unwrap();
-            assert!(silence.broken_by(sleep(2 * LIMIT)).await.is_err());
+            idle.restart();
+            idle.within(sleep(LIMIT / 2)).await.unwrap();
+            assert!(idle.within(sleep(2 * LIMIT)).await.is_err());
         });
     }
 }
