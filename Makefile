@@ -90,6 +90,7 @@ dist: ## the packages, into dist/ (PLATFORMS="linux-x64"); tools/dist/dist says 
 
 dist-test: build ## makes the packages of a release and uses each as users do (PROFILE=dev for a quick build)
 	PROFILE=$(or $(PROFILE),release) tests/dist.sh
+	PROFILE=$(or $(PROFILE),release) tests/platforms.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -23,7 +23,9 @@ import journal
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-TARGET = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "debug")
+# Where the library and the command are; and what runs client.py, for a library of another platform.
+TARGET = os.environ.get("LIBREVENIUM_DIR") or os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "debug")
+PYTHON = os.environ.get("CLIENT_PYTHON", sys.executable)
 SANDBOX = os.environ["SANDBOX_URL"]
 KEY = os.environ["REVENIUM_METERING_API_KEY"]
 PATH = "/meter/v2/ai/completions"
@@ -108,7 +110,7 @@ class Client:
         env = dict(os.environ, REVENIUM_SPOOL_DIR=spool, REVENIUM_LIBRARY=os.path.join(TARGET, "librevenium.so"))
         env.update(environment)
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "client.py"), *steps],
+            [PYTHON, os.path.join(HERE, "client.py"), *steps],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
 
     def line(self):
