@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use self::frame::HEADER;
 use self::segment::{Appended, Segment};
 use super::Destination;
-use super::queue::Queue;
+use super::queue::RecordQueue;
 use super::record::{Fate, Row, Seq};
 use crate::common::{os, sync};
 
@@ -66,7 +66,7 @@ impl Options {
 pub(super) struct Journal {
     pub options: Options,
     pub folder: Folder,
-    queue: Arc<Queue>,
+    queue: Arc<RecordQueue>,
     state: sync::Mutex<State>,
     /// Maintenance is to come now, or within a second.
     pub wake: Notify,
@@ -153,7 +153,7 @@ struct Sync {
 }
 
 impl Journal {
-    pub fn new(options: Options, destination: &Destination, queue: Arc<Queue>) -> Journal {
+    pub fn new(options: Options, destination: &Destination, queue: Arc<RecordQueue>) -> Journal {
         queue.expect_backlog();
         Journal {
             folder: Folder::new(&options.directory, &fingerprint(destination)),

@@ -87,7 +87,7 @@ pub struct Left {
     pub in_spool: usize,
 }
 
-pub(super) struct Queue {
+pub(super) struct RecordQueue {
     limits: Limits,
     counters: Arc<Counters>,
     /// The number of the next record, and the smallest given out.
@@ -145,9 +145,9 @@ enum Phase {
     InFlight,
 }
 
-impl Queue {
+impl RecordQueue {
     pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
-        Queue {
+        RecordQueue {
             limits,
             counters,
             next: AtomicU64::new(BASE),

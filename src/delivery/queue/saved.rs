@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Entry, Inner, Phase, Queue, when};
+use super::{Entry, Inner, Phase, RecordQueue, when};
 use crate::delivery::counts::Reason;
 use crate::delivery::record::{Fate, Row, Seq, Survey};
 
@@ -29,7 +29,7 @@ pub(in crate::delivery) enum Oldest {
     None,
 }
 
-impl Queue {
+impl RecordQueue {
     /// There is a journal, and nobody has looked yet what lies in it.
     pub fn expect_backlog(&self) {
         self.inner.lock().unexplored = true;

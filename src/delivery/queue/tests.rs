@@ -10,17 +10,17 @@ fn record(name: &str) -> Outgoing {
     }
 }
 
-fn queue(records: usize, bytes: usize) -> (Queue, Arc<Counters>) {
+fn queue(records: usize, bytes: usize) -> (RecordQueue, Arc<Counters>) {
     let counters = Arc::new(Counters::new());
-    (Queue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
+    (RecordQueue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
 }
 
-fn rows(queue: &Queue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
+fn rows(queue: &RecordQueue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
     let records = records.into_iter().map(Arc::new);
     records.map(|record| Row { seq: queue.number(1), created_ms: now_ms(), record }).collect()
 }
 
-fn push(queue: &Queue, names: &[&str], now: Instant) -> Pushed {
+fn push(queue: &RecordQueue, names: &[&str], now: Instant) -> Pushed {
     queue.push(rows(queue, names.iter().map(|name| record(name))), false, now)
 }
 
