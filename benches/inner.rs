@@ -7,14 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use revenium::completion::backpressure::Backpressure;
-use revenium::completion::queue::Queue;
-use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
-use revenium::messages::request::{Request, Streaming};
-use revenium::messages::{Batch, Framing, Reader, Summary};
-use revenium::meter::{self, End, Metadata, Service, Times};
-use revenium::settings::Settings;
-use revenium::telemetry::{Answered, Telemetry};
+use revenium::inside::{
+    Answered, Backpressure, Batch, Call, Capture, Delivery, Destination, End, Endpoint, Framing, Metadata, Options,
+    Outgoing, Queue, Reader, RecentIds, Request, Service, Settings, Streaming, Summary, Telemetry, Times,
+    completions_url, journal, records as records_of,
+};
 
 const DELTAS: usize = 1000;
 const MAX_EVENT: usize = 1 << 20;
@@ -75,7 +72,7 @@ fn stream(c: &mut Criterion) {
                 }
                 assert!(reader.is_complete());
                 reader.into_message()
-            })
+            });
         });
     }
     group.finish();
@@ -98,8 +95,8 @@ fn record(c: &mut Criterion) {
     let request = Request::parse(REQUEST, Streaming::AsRequested).unwrap();
     let metadata = Metadata::from_json(METADATA);
     let summary = Summary::of(REPLY).unwrap();
-    let recent_ids = meter::RecentIds::default();
-    let call = meter::Call {
+    let recent_ids = RecentIds::default();
+    let call = Call {
         service: Service::Anthropic,
         batch: None,
         request: &request.facts,
@@ -113,12 +110,12 @@ fn record(c: &mut Criterion) {
         estimated_output: None,
         mark_unbilled_refusals: true,
         prompts: None,
-        capture: meter::capture::Capture::default(),
+        capture: Capture::default(),
         key: None,
         recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };
-    c.bench_function("record", |b| b.iter(|| meter::records(black_box(&call))));
+    c.bench_function("record", |b| b.iter(|| records_of(black_box(&call))));
     // Its queue is full of spans that nobody takes: the last ones are made and dropped.
     let settings = Settings::load(Some(r#"{"otlp":true}"#), &|_| None).unwrap().0;
     let telemetry = Telemetry::new(&settings, false).unwrap().unwrap();
@@ -127,7 +124,7 @@ fn record(c: &mut Criterion) {
         b.iter(|| {
             let begun = telemetry.begin(None, false).unwrap();
             telemetry.end(&begun, black_box(&call), &answered);
-        })
+        });
     });
 }
 
@@ -160,7 +157,7 @@ fn queue(c: &mut Criterion) {
                 queue.push_events(batch, 17, 1, &flow).unwrap();
                 black_box(queue.read(&mut buffer, None).unwrap());
             }
-        })
+        });
     });
     group.finish();
 }
@@ -183,7 +180,7 @@ fn push(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1000));
     group.bench_function("push", |b| {
         b.iter_batched(
-            || (Delivery::new(delivery::Options::default(), destination.clone(), Box::new(|_| {})), records()),
+            || (Delivery::new(Options::default(), destination.clone(), Box::new(|_| {})), records()),
             |(delivery, records)| {
                 for record in records {
                     delivery.push([record]);
@@ -191,13 +188,13 @@ fn push(c: &mut Criterion) {
                 delivery
             },
             BatchSize::LargeInput,
-        )
+        );
     });
     // The same with a journal beneath: each record a write of its own, and 64 in one.
     let directory = std::env::temp_dir().join(format!("revenium-bench-{}", std::process::id()));
     let with_journal = || {
         let journal = Some(journal::Options::new(directory.clone(), 1 << 30, false));
-        let options = delivery::Options { journal, ..delivery::Options::default() };
+        let options = Options { journal, ..Options::default() };
         Delivery::new(options, destination.clone(), Box::new(|_| {}))
     };
     for size in [1, 64] {
@@ -215,7 +212,7 @@ fn push(c: &mut Criterion) {
                     }
                 },
                 BatchSize::PerIteration,
-            )
+            );
         });
     }
     let _ = std::fs::remove_dir_all(&directory);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes THIRD_PARTY.md: the packages that librevenium links, with their licences and the licences' texts.
+"""Writes THIRD_PARTY.md: the packages that librevenium and its command link, with their licences and the licences' texts.
 
     tools/third_party.py            write it
     tools/third_party.py --check    fail if it is not what would be written, or a licence is not among those of deny.toml
 
-Packages and licences are those that cargo names, of Linux on x86-64 with every feature; the texts are the files that come
-with the packages. Where a package may be had under MIT, that is the licence taken.
+Packages and licences are those that cargo names for the library and the command, on all platforms that are packaged; the
+texts are the files that come with the packages. Where a package may be had under MIT, that is the licence taken.
 """
 
 import json
@@ -17,18 +17,21 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILE = ROOT / "THIRD_PARTY.md"
 NAMES = re.compile(r"(licen[cs]e|copying|notice|unlicense)([-._].*)?", re.IGNORECASE)
+SHIPPED = ("revenium", "revenium-command")
+PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "aarch64-apple-darwin",
+             "x86_64-apple-darwin", "x86_64-pc-windows-gnu")
 # Sources in other languages that a package carries along lie no deeper.
 DEPTH = 3
 
 
 def linked():
-    """The packages that are linked into the library, by name and version."""
-    command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"]
+    """The packages that are linked into the library or the command, on any of the platforms."""
+    platforms = [f"--filter-platform={platform}" for platform in PLATFORMS]
+    command = ["cargo", "metadata", "--format-version=1", "--locked", *platforms]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    root = next(id for id in metadata["workspace_members"] if packages[id]["name"] == "revenium")
-    seen, ahead = set(), [root]
+    seen, ahead = set(), [id for id in metadata["workspace_members"] if packages[id]["name"] in SHIPPED]
     while ahead:
         node = ahead.pop()
         if node in seen or any("proc-macro" in target["kind"] for target in packages[node]["targets"]):
@@ -63,7 +66,8 @@ def allowed(expression, licences):
 
 def document(packages):
     lines = ["# Third-party software", "",
-             "Written by `tools/third_party.py`. librevenium links these packages:", "",
+             "Written by `tools/third_party.py`. The library and the command link these packages, some of them on some",
+             "platforms only:", "",
              "| Package | Version | Licence | Source |", "| --- | --- | --- | --- |"]
     by_text, without = {}, []
     for package in packages:
@@ -74,7 +78,7 @@ def document(packages):
             by_text.setdefault(text, []).append(name if "/" not in file else f"{name} ({file})")
         if not found:
             without.append(f"{name} ({package['license']}{''.join(', ' + author for author in package['authors'])})")
-    lines += ["", "SQLite, which libsqlite3-sys carries, is in the public domain.", "", "## Texts", ""]
+    lines += ["", "## Texts", ""]
     if without:
         lines += ["These come without a text of their own; that of their licence stands below with others:", ""]
         lines += [f"- {name}" for name in without] + [""]

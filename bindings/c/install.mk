@@ -12,6 +12,10 @@ INSTALL ?= install
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 SONAME = librevenium.so.$(shell sed -n 's/^.define REVENIUM_ABI_VERSION //p' include/revenium.h)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# The files to install: of a build here, or of one that lies elsewhere (with CARGO=true).
+SHARED ?= $(BUILT)/librevenium.so
+STATIC ?= $(BUILT)/librevenium.a
+COMMAND ?= $(BUILT)/revenium
 CMAKEDIR := $(LIBDIR)/cmake/revenium
 DOCDIR := $(PREFIX)/share/doc/revenium
 
@@ -29,11 +33,11 @@ install: ## headers, libraries, the revenium command, pkg-config and CMake files
 	$(INSTALL) -m 644 LICENSE THIRD_PARTY.md $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 include/revenium.h bindings/cpp/revenium.hpp $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 644 bindings/cpp/revenium/*.hpp $(DESTDIR)$(INCLUDEDIR)/revenium
-	$(INSTALL) -m 755 $(BUILT)/revenium $(DESTDIR)$(BINDIR)
-	$(INSTALL) -m 755 $(BUILT)/librevenium.so $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
+	$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
 	ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
-	$(INSTALL) -m 644 $(BUILT)/librevenium.a $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
 	$(fill) bindings/c/revenium.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/revenium.pc
 	for file in revenium-config revenium-config-version; do \
 	    $(fill) bindings/c/$$file.cmake.in >$(DESTDIR)$(CMAKEDIR)/$$file.cmake || exit 1; done

@@ -2,9 +2,9 @@
 
 package revenium
 
-// Elsewhere it is where `make lib` puts it. The import makes `go mod vendor` take that directory along.
+// Elsewhere it is in a package of its own for each platform, which tells the linker where it lies: in a release that is a
+// module with the library in it, in a checkout it is empty until `make lib`.
 
-// #cgo LDFLAGS: -L${SRCDIR}/lib/linux_amd64 -Wl,-rpath,${SRCDIR}/lib/linux_amd64
 import "C"
 
 import _ "github.com/librevenium/librevenium/bindings/go/lib/linux_amd64"

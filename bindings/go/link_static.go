@@ -4,6 +4,5 @@ package revenium
 
 // The archive, linked into the program. Two archives written in Rust do not fit into one program.
 
-// #cgo LDFLAGS: -L${SRCDIR}/../../target/release -L${SRCDIR}/../../target/debug
 // #cgo LDFLAGS: -l:librevenium.a -lgcc_s -lutil -lrt -lpthread -lm -ldl
 import "C"

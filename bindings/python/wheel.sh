@@ -1,7 +1,8 @@
 #!/bin/sh
 # wheel.sh [DIRECTORY]: the wheels of librevenium, with the library in it, and of librevenium-compat, into DIRECTORY
 # (default: out/wheels at the root).
-#   PROFILE   release (default) or debug: which library
+#   PROFILE   release (default) or debug: which library of the checkout
+#   LIBRARY   another library, by its path; it goes in as it is
 #   PYTHON    the interpreter (default: python3)
 #   PIP_OPTIONS  more options of pip wheel
 #   PLATFORM  the platform's tag, manylinux_2_28_x86_64 say (default: this machine's own)
@@ -10,7 +11,7 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$here/../..
 directory=${1:-$root/out/wheels}
-library=${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}/librevenium.so
+library=${LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}/librevenium.so}
 [ -e "$library" ] || { echo "wheel.sh: there is no $library: cargo build --${PROFILE:-release}" >&2; exit 1; }
 mkdir -p "$directory"
 
@@ -26,7 +27,7 @@ done
 cp "$root/THIRD_PARTY.md" "$scratch/python/LICENSE-THIRD-PARTY.md"
 mkdir "$scratch/python/librevenium/_lib"
 cp "$library" "$scratch/python/librevenium/_lib"
-[ "${PROFILE:-release}" != release ] || strip --strip-unneeded "$scratch/python/librevenium/_lib/librevenium.so"
+[ -n "${LIBRARY:-}" ] || [ "${PROFILE:-release}" != release ] || strip --strip-unneeded "$scratch/python/librevenium/_lib/librevenium.so"
 if [ -n "${PLATFORM:-}" ]; then
     printf '[bdist_wheel]\nplat_name = %s\n' "$PLATFORM" >"$scratch/python/setup.cfg"
 fi

@@ -1,10 +1,10 @@
 //! Reading a reply: whole, or event by event.
 
 use super::idle::IdleTimeout;
-use super::run::yield_once;
 use super::{Call, Context, Progress};
 use crate::common::error::{Code, Error, HttpError, Result};
 use crate::common::json::mend;
+use crate::common::patience::yield_once;
 use crate::completion::WakeGuard;
 use crate::messages::{Batch, Framing, Reader, Summary, Written};
 use crate::provider::{Body, Provider, Reply};

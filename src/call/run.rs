@@ -6,10 +6,9 @@ use super::settle::settle;
 use super::{Job, Progress, Unfinished};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
+use crate::common::patience::yield_once;
 use crate::completion::outcome::{Facts, Outcome};
-use std::future::poll_fn;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Run `job` to its end.
@@ -92,19 +91,6 @@ async fn after(limit: Option<Duration>) {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
-}
-
-/// Let everything that is ready have its turn. (Tokio's `yield_now` asks the kernel for news besides.)
-pub(super) async fn yield_once() {
-    let mut had = false;
-    poll_fn(|cx| match std::mem::replace(&mut had, true) {
-        true => Poll::Ready(()),
-        false => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }
 
 async fn drive(unfinished: &Unfinished, job: &Job, progress: &mut Progress) -> Result<Arrived> {

@@ -91,20 +91,18 @@ impl Client {
 
     /// The span of a call that leaves a record. An SDK that calls through us makes one of its own: one for each call is
     /// enough.
-    pub(super) fn begin_span(&self, request: &Request, scope: &Scope) -> Option<telemetry::Begun> {
-        let telemetry = self.context.telemetry.as_ref().filter(|_| self.wants_record(request, scope))?;
+    pub(super) fn begin_span(&self, request: &Request, scope: &Scope) -> Result<Option<telemetry::Begun>> {
+        let Some(telemetry) = self.context.telemetry.as_ref().filter(|_| self.wants_record(request, scope)) else {
+            return Ok(None);
+        };
         if request.choices.dropin == Some(true) && !self.context.settings.otlp_dropin {
-            return None;
+            return Ok(None);
         }
-        telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices))
-    }
-
-    /// Somebody must export `span`.
-    pub(super) fn start_export(&self, span: Option<&telemetry::Begun>) -> Result<()> {
-        if let Some(telemetry) = self.context.telemetry.as_ref().filter(|_| span.is_some()) {
+        let begun = telemetry.begin(request.choices.trace.as_ref(), self.has_key(&request.choices));
+        if begun.is_some() {
             telemetry.start(self.runtime()?, &self.context.clients()?.metering);
         }
-        Ok(())
+        Ok(begun)
     }
 
     fn has_key(&self, choices: &Choices) -> bool {

@@ -132,7 +132,7 @@ impl Client {
         let scope = begin.scope.unwrap_or_default();
         let mut request = Request::parse_within(begin.request, begin.streaming, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
-        let span = self.begin_span(&request, &scope);
+        let span = self.begin_span(&request, &scope)?;
         if let Some(trace) = span.as_ref().map(|span| span.context.clone()).or(request.choices.trace.clone()) {
             request.choices.send_trace(&trace);
         }
@@ -158,7 +158,6 @@ impl Client {
             request,
         };
         let runtime = self.runtime()?;
-        self.start_export(job.span.as_ref())?;
         let call = self.admitted(begin.target, begin.owned, metered)?;
         job.key = job.metering.next_key();
         runtime.spawn(call::run(self.unfinished(&call), job));

@@ -26,10 +26,9 @@ impl Client {
     pub fn tool_event(&self, text: &str, scope: Option<Arc<Scope>>) -> Result<Outcome> {
         let scope = scope.unwrap_or_default();
         let request = Request::parse_within("{}", Streaming::AsRequested, &scope.choices)?;
-        let span = self.begin_span(&request, &scope);
-        let outcome = tool_event(&self.context, text, &self.metering(&request, &scope, None)?, span.as_ref())?;
-        self.start_export(span.as_ref())?;
-        Ok(outcome)
+        let metering = self.metering(&request, &scope, None)?;
+        let span = self.begin_span(&request, &scope)?;
+        tool_event(&self.context, text, &metering, span.as_ref())
     }
 
     fn observe(&self, told: &Told<'_>, scope: Option<Arc<Scope>>) -> Result<Observed> {
@@ -37,8 +36,8 @@ impl Client {
         let mut request = Request::parse_within(told.body(), Streaming::AsRequested, &scope.choices)?;
         self.mistrust(&mut request, &scope)?;
         let metering = self.metering(&request, &scope, told.region.as_deref())?;
-        let span = self.begin_span(&request, &scope);
-        self.start_export(span.as_ref())?;
+        // An answer of a batch is no call: nobody waited for it.
+        let span = if told.batch.is_some() { None } else { self.begin_span(&request, &scope)? };
         Ok(Observed::new(self.context.clone(), told, request, metering, span))
     }
 }

@@ -109,15 +109,10 @@ pub fn subscribe(subscriber: &Arc<dyn Subscriber>, level: Option<Level>) {
     current().subscribe(subscriber, level);
 }
 
-#[allow(unused_macros)]
 macro_rules! error { ($($t:tt)*) => { $crate::common::log::line!(Error, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! warn_ { ($($t:tt)*) => { $crate::common::log::line!(Warn, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! info { ($($t:tt)*) => { $crate::common::log::line!(Info, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! debug { ($($t:tt)*) => { $crate::common::log::line!(Debug, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! line {
     ($level:ident, $($t:tt)*) => {
         if $crate::common::log::enabled($crate::common::log::Level::$level) {
@@ -126,7 +121,6 @@ macro_rules! line {
     };
 }
 
-#[allow(unused_imports)] // Not every level is in use at every time.
 pub(crate) use {debug, error, info, line, warn_ as warn};
 
 /// The most talkative level anybody wants.

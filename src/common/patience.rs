@@ -1,7 +1,8 @@
-//! Waiting for the network with a limit.
+//! Waiting: for the network with a limit, or for others to have their turn.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -16,4 +17,17 @@ pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Opti
         Ok(came) => Some(came),
         Err(_) => timeout(LAST_LOOK, future).await.ok(),
     }
+}
+
+/// Let everything that is ready have its turn. (Tokio's `yield_now` asks the kernel for news besides.)
+pub async fn yield_once() {
+    let mut had = false;
+    poll_fn(|cx| match std::mem::replace(&mut had, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }

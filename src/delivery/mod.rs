@@ -24,7 +24,7 @@ mod tests;
 mod url;
 
 pub use account::Account;
-pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
+pub use counts::{Circuit, Counts, Dropped, Reason};
 pub use queue::Left;
 pub use record::{Endpoint, Fate, Outgoing, Row};
 pub use url::completions_url;

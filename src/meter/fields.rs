@@ -4,11 +4,9 @@
 //! ones. So: what has a pattern is dropped when it does not match, what is only too long is cut.
 
 use super::subscriber::Subscriber;
-use crate::common::json::object::Quoted;
+use super::value::{Input, MALFORMED, Parsed, is_spelled, matching, number, text};
 use serde::{Serialize, Serializer};
 use serde_json::Number;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a field may hold.
@@ -144,12 +142,12 @@ impl Field {
         })
     }
 
-    pub fn read(self, given: Input<'_>) -> Parsed {
+    pub fn read(self, given: Input<'_>) -> Parsed<Value> {
         match self.kind() {
-            Kind::Text(limit) => text(given, limit),
-            Kind::Token(limit, marks) => matching(given, |text| is_token(text, limit, marks)),
-            Kind::JobId => matching(given, is_job_id),
-            Kind::Word(words) => word(given, words),
+            Kind::Text(limit) => text(given, limit).map(Value::Text),
+            Kind::Token(limit, marks) => matching(given, |text| is_token(text, limit, marks)).map(Value::Text),
+            Kind::JobId => matching(given, is_job_id).map(Value::Text),
+            Kind::Word(words) => word(given, words).map(Value::Text),
             Kind::Integer => number(given, |number| integer(&number).map(Value::Integer)),
             Kind::Number(limit) => number(given, |number| {
                 let near = number.as_f64().is_some_and(|number| number.abs() < limit);
@@ -159,54 +157,7 @@ impl Field {
                 let odd = self == Field::ResponseQualityScore && !value.is_within(0.0, 1.0);
                 odd.then_some("is outside 0 to 1")
             }),
-            Kind::Subscriber => Subscriber::nested(given),
-        }
-    }
-}
-
-/// Whether `name` is the camelCase name `wire`, or the same in snake_case.
-pub(super) fn is_spelled(name: &str, wire: &str) -> bool {
-    if name == wire {
-        return true;
-    }
-    let mut given = name.bytes();
-    let same = wire.bytes().all(|expected| match expected.is_ascii_uppercase() {
-        true => given.next() == Some(b'_') && given.next() == Some(expected.to_ascii_lowercase()),
-        false => given.next() == Some(expected),
-    });
-    same && given.next().is_none()
-}
-
-/// A value as somebody gave it.
-#[derive(Clone, Copy)]
-pub(super) enum Input<'a> {
-    Json(&'a RawValue),
-    /// From outside of JSON, where every value is text.
-    Plain(&'a str),
-}
-
-enum Scalar<'a> {
-    Null,
-    Text {
-        text: Cow<'a, str>,
-        /// Half of a surrogate pair was replaced by U+FFFD.
-        mended: bool,
-    },
-    Number(&'a str),
-    Other,
-}
-
-impl<'a> Input<'a> {
-    fn scalar(self) -> Scalar<'a> {
-        match self {
-            Input::Plain(text) => Scalar::Text { text: text.trim().into(), mended: false },
-            Input::Json(raw) => match raw.get().as_bytes().first() {
-                Some(b'n') => Scalar::Null,
-                Some(b'"') => Quoted::of(raw)
-                    .map_or(Scalar::Other, |quoted| Scalar::Text { text: quoted.text(), mended: quoted.is_broken() }),
-                Some(b'-' | b'0'..=b'9') => Scalar::Number(raw.get()),
-                _ => Scalar::Other,
-            },
+            Kind::Subscriber => Subscriber::nested(given).map(|subscriber| Value::Subscriber(Arc::new(subscriber))),
         }
     }
 }
@@ -240,80 +191,6 @@ impl Value {
     }
 }
 
-/// What became of a value. The words are for a warning: they never hold the value itself.
-pub(super) enum Parsed {
-    /// Null or blank, which says nothing.
-    Unset,
-    Set(Value),
-    /// Set, and worth a warning.
-    Warned(Value, &'static str),
-    Rejected(&'static str),
-}
-
-impl Parsed {
-    fn noting(self, note: impl FnOnce(&Value) -> Option<&'static str>) -> Parsed {
-        match self {
-            Parsed::Set(value) => match note(&value) {
-                Some(note) => Parsed::Warned(value, note),
-                None => Parsed::Set(value),
-            },
-            other => other,
-        }
-    }
-}
-
-const NOT_TEXT: &str = "is not text";
-const NOT_A_NUMBER: &str = "is not a number in its range";
-const MALFORMED: &str = "is malformed";
-
-/// Text trimmed and cut at `limit` characters.
-pub(super) fn text(given: Input<'_>, limit: usize) -> Parsed {
-    let (text, mended) = match given.scalar() {
-        Scalar::Null => return Parsed::Unset,
-        Scalar::Text { text, mended } => (text, mended),
-        Scalar::Number(digits) => (digits.into(), false),
-        Scalar::Other => return Parsed::Rejected(NOT_TEXT),
-    };
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return Parsed::Unset;
-    }
-    let cut = cut(trimmed, limit).trim_end();
-    let value = Value::Text(cut.into());
-    if cut.len() < trimmed.len() {
-        Parsed::Warned(value, "is too long and was cut")
-    } else if mended {
-        Parsed::Warned(value, "held half a character, which was replaced")
-    } else {
-        Parsed::Set(value)
-    }
-}
-
-/// At most `limit` characters of `text`.
-pub(super) fn cut(text: &str, limit: usize) -> &str {
-    match text.len() > limit {
-        true => text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end]),
-        false => text,
-    }
-}
-
-/// Text that goes out only whole and as it is, a line break at its end included.
-fn matching(given: Input<'_>, matches: impl FnOnce(&str) -> bool) -> Parsed {
-    let text: Cow<str> = match given.scalar() {
-        Scalar::Null => return Parsed::Unset,
-        Scalar::Text { text, .. } => text,
-        Scalar::Number(digits) => digits.into(),
-        Scalar::Other => return Parsed::Rejected(NOT_TEXT),
-    };
-    if text.trim().is_empty() {
-        Parsed::Unset
-    } else if matches(&text) {
-        Parsed::Set(Value::Text(text.into()))
-    } else {
-        Parsed::Rejected(MALFORMED)
-    }
-}
-
 fn is_token(text: &str, limit: usize, marks: &str) -> bool {
     text.len() <= limit && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
 }
@@ -325,31 +202,15 @@ fn is_job_id(text: &str) -> bool {
         && !matches!(text, "types" | "conversion-funnel")
 }
 
-fn word(given: Input<'_>, words: &'static [&'static str]) -> Parsed {
+fn word(given: Input<'_>, words: &'static [&'static str]) -> Parsed<Arc<str>> {
     match text(given, usize::MAX) {
-        Parsed::Set(Value::Text(text)) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
-            Some(word) => Parsed::Set(Value::Text((*word).into())),
+        Parsed::Set(text) => match words.iter().find(|word| word.eq_ignore_ascii_case(&text)) {
+            Some(word) => Parsed::Set((*word).into()),
             None => Parsed::Rejected(MALFORMED),
         },
         Parsed::Unset => Parsed::Unset,
         _ => Parsed::Rejected(MALFORMED),
     }
-}
-
-fn number(given: Input<'_>, value: impl FnOnce(Number) -> Option<Value>) -> Parsed {
-    let read = match given.scalar() {
-        Scalar::Null => return Parsed::Unset,
-        Scalar::Text { text, .. } if text.trim().is_empty() => return Parsed::Unset,
-        Scalar::Text { text, .. } => numeral(text.trim()),
-        Scalar::Number(digits) => numeral(digits),
-        Scalar::Other => None,
-    };
-    read.and_then(value).map_or(Parsed::Rejected(NOT_A_NUMBER), Parsed::Set)
-}
-
-/// A finite number, in JSON's way of writing or with a sign or a point where JSON has none.
-fn numeral(text: &str) -> Option<Number> {
-    serde_json::from_str(text).ok().or_else(|| Number::from_f64(text.parse().ok()?))
 }
 
 fn integer(number: &Number) -> Option<i64> {
@@ -360,6 +221,7 @@ fn integer(number: &Number) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     /// What goes out for a JSON value, as JSON text: empty when nothing does.
     fn sent(field: Field, json: &str) -> String {

@@ -1,8 +1,9 @@
 //! What users tell about a call: read from JSON or the environment, and layers of it laid over one another.
 
-use super::fields::{Field, Input, Parsed, Spelling, Value};
+use super::fields::{Field, Spelling, Value};
 use super::misspelt;
 use super::subscriber::{Gathered, Part};
+use super::value::{Input, Parsed};
 use crate::common::json::object as json;
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +77,11 @@ impl Metadata {
             let told = match value {
                 Value::Text(text) => Told::Text(text),
                 Value::Integer(number) => Told::Integer(*number),
-                Value::Subscriber(subscriber) => subscriber.told(),
+                Value::Subscriber(subscriber) => Told::Subscriber {
+                    id: subscriber.id(),
+                    email: subscriber.email(),
+                    credential: subscriber.credential_name(),
+                },
                 Value::Number(_) | Value::Hidden => return None,
             };
             Some((field.wire(), told))
@@ -166,7 +171,7 @@ enum Repeated {
 
 /// One layer while its fields come in: the readings that lead, by field.
 struct Layer {
-    readings: [Option<(Spelling, Parsed)>; Field::ALL.len()],
+    readings: [Option<(Spelling, Parsed<Value>)>; Field::ALL.len()],
     flat_subscriber: Gathered,
 }
 
@@ -200,7 +205,7 @@ impl Layer {
         // The flat names count only when the nested form gave nothing.
         let nested = &mut self.readings[Field::Subscriber as usize];
         if !matches!(nested, Some((_, Parsed::Set(_) | Parsed::Warned(..)))) {
-            let flat = self.flat_subscriber.finish();
+            let flat = self.flat_subscriber.finish().map(|subscriber| Value::Subscriber(Arc::new(subscriber)));
             if !matches!(flat, Parsed::Unset) {
                 *nested = Some((Spelling::Wire, flat));
             }

@@ -1,6 +1,6 @@
 //! Which model a record names: the one that is priced.
 
-use super::fields::cut;
+use super::value::cut;
 use super::{Call, Service};
 
 /// Revenium stores no record with a longer one.

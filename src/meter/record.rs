@@ -1,9 +1,10 @@
 //! Writing records.
 
 use super::ending::{self, Failure};
-use super::fields::{Field, Value, cut};
+use super::fields::{Field, Value};
 use super::subscriber::Subscriber;
 use super::time::Timestamps;
+use super::value::cut;
 use super::{Call, End, Record, Service, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};

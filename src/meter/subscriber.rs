@@ -1,7 +1,6 @@
 //! Who the call was for.
 
-use super::fields::{self, Input, Parsed, Value};
-use super::metadata::Told;
+use super::value::{self, Input, Parsed};
 use crate::common::json::object as json;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::sync::Arc;
@@ -39,24 +38,24 @@ impl Part {
 
     /// The part of this flat name, and whether the name is the camelCase one.
     pub fn named(name: &str) -> Option<(Part, bool)> {
-        let (wire, part) = Part::FLAT.into_iter().find(|(wire, _)| fields::is_spelled(name, wire))?;
+        let (wire, part) = Part::FLAT.into_iter().find(|(wire, _)| value::is_spelled(name, wire))?;
         Some((part, name == wire))
     }
 
-    fn read(self, given: Input<'_>) -> Parsed {
+    fn read(self, given: Input<'_>) -> Parsed<Arc<str>> {
         let limit = match self {
             Part::Id | Part::Email => 255,
             // A credential that was cut would be another one.
             Part::CredentialName | Part::CredentialValue => usize::MAX,
         };
-        fields::text(given, limit)
+        value::text(given, limit)
     }
 }
 
 impl Subscriber {
     /// The nested form: members other than id, email and credential are left out.
-    pub fn nested(given: Input<'_>) -> Parsed {
-        if let Parsed::Unset = fields::text(given, 0) {
+    pub fn nested(given: Input<'_>) -> Parsed<Subscriber> {
+        if let Parsed::Unset = value::text(given, 0) {
             return Parsed::Unset;
         }
         let Input::Json(raw) = given else { return Parsed::Rejected("is not an object") };
@@ -76,9 +75,8 @@ impl Subscriber {
         if is_object { gathered.finish() } else { Parsed::Rejected("is not an object") }
     }
 
-    pub fn told(&self) -> Told<'_> {
-        let (id, email) = (self.id.as_deref(), self.email.as_deref());
-        Told::Subscriber { id, email, credential: self.credential.name.as_deref() }
+    pub fn credential_name(&self) -> Option<&str> {
+        self.credential.name.as_deref()
     }
 
     /// What a credential's alias says: Revenium stores only the subscriber's credential name. Not for
@@ -135,18 +133,18 @@ impl Gathered {
             Parsed::Unset => return,
         };
         let stronger = &mut self.camel[part as usize];
-        if let (Value::Text(text), false) = (value, *stronger && !camel) {
+        if camel || !*stronger {
             *stronger = camel;
-            *self.subscriber.part(part) = Some(text);
+            *self.subscriber.part(part) = Some(value);
         }
     }
 
-    pub fn finish(self) -> Parsed {
+    pub fn finish(self) -> Parsed<Subscriber> {
         match (self.subscriber == Subscriber::default(), self.note) {
             (true, None) => Parsed::Unset,
             (true, Some(note)) => Parsed::Rejected(note),
-            (false, None) => Parsed::Set(Value::Subscriber(Arc::new(self.subscriber))),
-            (false, Some(note)) => Parsed::Warned(Value::Subscriber(Arc::new(self.subscriber)), note),
+            (false, None) => Parsed::Set(self.subscriber),
+            (false, Some(note)) => Parsed::Warned(self.subscriber, note),
         }
     }
 }
@@ -185,12 +183,9 @@ mod tests {
 
     fn sent(json: &str) -> String {
         match Subscriber::nested(Input::Json(serde_json::from_str(json).unwrap())) {
-            Parsed::Set(Value::Subscriber(subscriber)) | Parsed::Warned(Value::Subscriber(subscriber), _) => {
-                serde_json::to_string(&*subscriber).unwrap()
-            }
+            Parsed::Set(subscriber) | Parsed::Warned(subscriber, _) => serde_json::to_string(&subscriber).unwrap(),
             Parsed::Unset => "unset".into(),
             Parsed::Rejected(_) => String::new(),
-            _ => panic!("{json}"),
         }
     }
 

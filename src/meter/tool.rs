@@ -2,9 +2,10 @@
 
 use super::Record;
 use super::capture::{Capture, mask};
-use super::fields::{Field, cut};
+use super::fields::Field;
 use super::metadata::Metadata;
 use super::time::utc_of;
+use super::value::cut;
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::writer::ObjectWriter;
 use serde_json::{Map, Value};

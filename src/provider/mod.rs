@@ -8,7 +8,7 @@ pub mod bedrock;
 pub mod bedrock;
 pub mod choice;
 pub mod credentials;
-mod decoding;
+pub mod decoding;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
@@ -70,7 +70,7 @@ impl Serialize for HeadersJson<'_> {
 }
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
-#[cfg_attr(not(feature = "bedrock"), allow(clippy::large_enum_variant))]
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Prepared {
     Anthropic(anthropic::Prepared),
     Bedrock(bedrock::Prepared),
@@ -124,6 +124,7 @@ pub struct Reply {
     pub body: Body,
 }
 
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Body {
     Http(HttpBody),
     Bedrock(bedrock::Body),

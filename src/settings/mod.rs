@@ -9,6 +9,7 @@ mod idempotency;
 mod parse;
 mod provider;
 mod secret;
+mod setting;
 mod table;
 
 pub use choices::{Choices, choices_markdown};
@@ -28,8 +29,8 @@ use serde_json::{Map, Value as Json};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log::{Level, redact};
 use crate::common::os;
-use parse::Value;
-use table::{Kind, Setting, Steers, TABLE};
+use setting::{Kind, Setting, Steers, Value};
+use table::TABLE;
 
 /// How the API key is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,7 +208,7 @@ pub struct Settings {
     pub otlp_content: bool,
     pub otel_sdk_disabled: bool,
 
-    /// [`Level::Debug`] when `debug` is on.
+    /// `DEBUG` when `debug` is on.
     pub log_level: Level,
     pub debug: bool,
     pub print_summary: PrintSummary,

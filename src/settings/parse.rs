@@ -4,60 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use serde_json::Number;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::Secret;
-use super::table::Kind;
 use crate::common::error::{Code, Error, Result};
-
-/// What was read for a setting, before it is checked against the table.
-pub(super) enum Value {
-    Number(u64),
-    Flag(bool),
-    Text(String),
-}
-
-impl Value {
-    pub fn from_config(kind: &Kind, raw: &RawValue) -> Option<Value> {
-        fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-            serde_json::from_str(raw.get()).ok()
-        }
-        let text = || read(raw).map(|text: String| Value::Text(text.trim().to_string()));
-        match kind {
-            Kind::Number { .. } => read(raw).and_then(whole).map(Value::Number),
-            Kind::Flag { .. } => read(raw).map(Value::Flag),
-            Kind::Text { .. } => text(),
-            Kind::Structure { .. } if raw.get().starts_with(['{', '[']) => Some(Value::Text(raw.get().to_string())),
-            Kind::Structure { .. } => text(),
-            Kind::RecordField => text().or_else(|| read(raw).map(|number: Number| Value::Text(number.to_string()))),
-        }
-    }
-
-    /// `text` is trimmed. Names in `_SECONDS` hold seconds where we count milliseconds.
-    pub fn from_environment(kind: &Kind, name: &str, text: &str) -> Option<Value> {
-        match kind {
-            Kind::Number { .. } if name.ends_with("_SECONDS") => {
-                let milliseconds = text.parse::<f64>().ok()? * 1000.0;
-                (milliseconds >= 0.0).then_some(Value::Number(milliseconds.round() as u64))
-            }
-            Kind::Number { .. } => text.parse().ok().map(Value::Number),
-            Kind::Flag { .. } => match text.to_ascii_lowercase().as_str() {
-                "1" | "true" | "yes" | "on" => Some(Value::Flag(true)),
-                "0" | "false" | "no" | "off" => Some(Value::Flag(false)),
-                _ => None,
-            },
-            Kind::Text { .. } | Kind::Structure { .. } | Kind::RecordField => Some(Value::Text(text.to_string())),
-        }
-    }
-}
-
-/// Some languages write every number with a point.
-fn whole(number: Number) -> Option<u64> {
-    let integral = |float: &f64| float.fract() == 0.0 && (0.0..=u64::MAX as f64).contains(float);
-    number.as_u64().or_else(|| number.as_f64().filter(integral).map(|float| float as u64))
-}
 
 /// The members of the configuration. One that is null is not given.
 pub(super) fn config(text: &str) -> Result<BTreeMap<String, Box<RawValue>>> {

@@ -9,13 +9,18 @@ const FILE = { win32: 'revenium.dll', darwin: 'librevenium.dylib' }[process.plat
 const INSTALLED =
   { win32: 'revenium.dll', darwin: 'librevenium.1.dylib' }[process.platform] ?? 'librevenium.so.1';
 
+/** Whether this Node.js was built for musl, as Alpine's is: its libraries are others. */
+const onMusl = () => process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime;
+/** The package that brings the library for this platform; one that depends on librevenium gets it with that. */
+const packageName = () => `librevenium-${process.platform}-${process.arch}${onMusl() ? '-musl' : ''}`;
+
 /** The places in order: a path, or for a place that does not exist the reason why it is passed over. */
 function places(environment) {
   const chosen = environment.REVENIUM_LIBRARY;
   // An explicit choice that does not load is an error, never a reason to take another library.
   if (chosen) return [{ what: 'REVENIUM_LIBRARY', path: chosen }];
   const found = [];
-  const packaged = `librevenium-${process.platform}-${process.arch}`;
+  const packaged = packageName();
   try {
     found.push({ what: packaged, path: require.resolve(`${packaged}/${FILE}`) });
   } catch {
@@ -32,12 +37,11 @@ function places(environment) {
 /** What to do about it: one sentence. */
 function advice(environment) {
   if (environment.REVENIUM_LIBRARY) return 'REVENIUM_LIBRARY decides alone: name a file that can be loaded, or unset it.';
-  if (process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime) {
-    return 'This system has musl, not glibc (Alpine): build the library here, or take an image with glibc, node:*-slim say.';
-  }
+  const name = packageName();
   const built = `build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of ${FILE}`;
   return (
-    `Either ${built}, or install it (make install, then ldconfig). In a bundle, leave the package librevenium external. ` +
+    `npm install ${name} brings it where there is such a package; npm leaves it out under --omit=optional, and when node_modules ` +
+    `were installed on another platform. Or ${built}. In a bundle, leave librevenium and ${name} external. ` +
     'docs/install.md of librevenium has more.'
   );
 }

@@ -28,8 +28,8 @@ def advice():
     if os.environ.get("REVENIUM_LIBRARY"):
         return "REVENIUM_LIBRARY decides alone: name a file that can be loaded, or unset it."
     return (
-        f"Either build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of {FILE}, or install "
-        "it (make install, then ldconfig), or install a wheel for this platform. docs/install.md of librevenium has more."
+        "Install a wheel for this platform, which has it inside; or build it (make build in a checkout of librevenium) and set "
+        f"REVENIUM_LIBRARY to the path of {FILE}, or install it (make install, then ldconfig). docs/install.md of librevenium has more."
     )
 
 

@@ -526,6 +526,8 @@ class Transport:
         if metered.members is None:
             return self._pass_on(request)
         watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        if refusal := watcher.refusal():
+            return self._made.over_budget(request, refusal)
         try:
             response = self._pass_on(self._made.unsigned(metered))
         except Exception as error:
@@ -596,6 +598,8 @@ class AsyncTransport:
         if metered.members is None:
             return await self._pass_on(request)
         watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        if refusal := watcher.refusal():
+            return self._made.over_budget(request, refusal)
         try:
             response = await self._pass_on(self._made.unsigned(metered))
         except Exception as error:

@@ -8,6 +8,7 @@ import zlib
 from urllib.parse import unquote
 
 from . import _errors as errors
+from . import _native as native
 from . import _observed as observed
 from . import _scopes as scopes
 
@@ -82,6 +83,18 @@ class Watched:
         self._warn = warn
         self._tap = None
         self._status = 0
+
+    def refusal(self):
+        """The refusal of a budget, or None. Trouble of the library's own lets the call out."""
+        told = json.dumps({**self._service, "admit": True}).encode()
+        try:
+            text = b'{"request":%b,%b' % (self._text, told[1:])
+            native.release(observed.within(text, self._layer, native.budget_check))
+        except errors.BudgetExceededError as error:
+            return error
+        except (errors.ReveniumError, UnicodeError):
+            pass
+        return None
 
     def _open(self):
         told = json.dumps({**self._service, "started_at": self._started * 1000}).encode()

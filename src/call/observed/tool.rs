@@ -9,7 +9,7 @@ use crate::meter;
 use crate::telemetry::Begun;
 use std::time::SystemTime;
 
-/// The outcome tells of the record. `span`: of those that have one.
+/// The outcome tells of the record.
 pub fn tool_event(context: &Context, text: &str, metering: &Metering, span: Option<&Begun>) -> Result<Outcome> {
     let source = &context.settings.middleware_source;
     let event = meter::tool_event(text, &metering.metadata, metering.capture, source, SystemTime::now())?;

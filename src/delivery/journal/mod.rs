@@ -18,6 +18,7 @@ mod segment;
 mod tests;
 
 pub use self::folder::{Folder, Found, fingerprint, fingerprints, is_fingerprint};
+pub use self::frame::Contents;
 pub use self::inspect::{Look, delete, hand_over, look, probe};
 pub(super) use self::maintenance::run;
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ::sandbox::{Feed, View, estimate};
 use lexopt::prelude::*;
-use revenium::common::log::redact;
-use revenium::delivery::journal::Look;
-use revenium::delivery::{Endpoint, Fate, Row};
-use revenium::settings::{Settings, environment};
+use revenium::inside::journal::Look;
+use revenium::inside::redact;
+use revenium::inside::{Endpoint, Fate, Row};
+use revenium::inside::{Settings, environment};
 use serde_json::{Map, Value as Json, json};
 
 use crate::sandbox::show;

@@ -1,3 +1,3 @@
-// Package linux_amd64 holds the shared library for this platform, once `make lib` has put it here.
-// It has a Go file because `go mod vendor` leaves out directories without one.
+// Package linux_amd64 holds librevenium's libraries for Linux on x86-64 with glibc: in a release, and once `make lib` has put
+// them here in a checkout. It has this file because `go mod vendor` leaves out directories without one.
 package linux_amd64

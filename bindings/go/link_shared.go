@@ -1,0 +1,9 @@
+//go:build !revenium_pkgconfig && !revenium_static
+
+package revenium
+
+// The shared library, which a deployed program has beside itself.
+
+// #cgo LDFLAGS: -lrevenium
+// #cgo LDFLAGS: -Wl,-rpath,$ORIGIN
+import "C"
