@@ -8,7 +8,9 @@ pub use crate::common::http;
 pub use crate::common::log::redact;
 pub use crate::completion::backpressure::Backpressure;
 pub use crate::completion::queue::Queue;
-pub use crate::delivery::{Delivery, Destination, Endpoint, Fate, Options, Outgoing, Row, completions_url};
+pub use crate::delivery::{
+    Cause, Delivery, Destination, Endpoint, Fate, Options, Outgoing, Reason, Row, completions_url,
+};
 pub use crate::messages::request::{Request, Streaming};
 pub use crate::messages::{Batch, Framing, Reader, Summary};
 pub use crate::meter::capture::{Capture, mask};

@@ -26,7 +26,7 @@ mod url;
 pub use account::Account;
 pub use counts::{Circuit, Counts, Dropped, Reason};
 pub use queue::Left;
-pub use record::{Endpoint, Fate, Outgoing, Row};
+pub use record::{Cause, Endpoint, Fate, Outgoing, Row};
 pub use url::completions_url;
 
 use std::collections::HashSet;

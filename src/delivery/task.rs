@@ -160,7 +160,7 @@ impl Sender<'_> {
             Verdict::Drop(reason) => {
                 // The record is out of the way: the next probe may go at once.
                 self.circuit.answered(now, probe, Duration::ZERO);
-                Settle::Dropped(reason)
+                Settle::Dropped(reason, outcome.status)
             }
         };
         delivery.counters.set_cut_off(outcome.status.is_none());

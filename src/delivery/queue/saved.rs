@@ -173,7 +173,7 @@ impl RecordQueue {
         let in_memory = inner.entries.iter().find(idle).map(|(&seq, _)| seq);
         match (in_memory, inner.backlog.first()) {
             (Some(seq), first) if first.is_none_or(|first| seq < first) => {
-                drop(inner.finish(seq, Fate::GivenUp));
+                drop(inner.finish(seq, Reason::SpoolFull.into()));
                 self.counters.dropped(Reason::SpoolFull, 1);
                 self.publish(&inner);
                 self.tell_flushes(inner);
@@ -198,7 +198,7 @@ impl RecordQueue {
         if let Some(rest) = rest {
             inner.backlog.add(rest);
         }
-        inner.leaving.extend(rows.iter().map(|row| (row.seq, Fate::GivenUp)));
+        inner.leaving.extend(rows.iter().map(|row| (row.seq, Reason::SpoolFull.into())));
         self.counters.dropped(Reason::SpoolFull, rows.len());
         self.publish(&inner);
         self.tell_flushes(inner);

@@ -176,7 +176,7 @@ proptest::proptest! {
                 (2 | 3, _) => if let Take::Work(work) = queue.take(now) { flying.push(work) },
                 (4, _) => if let Take::Work(work) = queue.take_probe(now) { flying.push(work) },
                 (5, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Delivered)),
-                (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused))),
+                (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused, Some(400)))),
                 (7, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Wait { due, not_before: due.min(now) })),
                 (8, _) if n == 0 => queue.expedite(now),
                 (8, _) => drop(queue.expire(now, Duration::from_millis(30), true)),
