@@ -120,7 +120,7 @@ fn record(
     }
     // Where another was asked instead, what was prepared says nothing of who answered.
     let asked = Some(&job.prepared).filter(|prepared| prepared.provider() == progress.provider);
-    let call = meter::Call {
+    let call = meter::CallFacts {
         service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metering.metadata,

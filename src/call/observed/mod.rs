@@ -68,10 +68,9 @@ impl Observed {
         Observed {
             context,
             key: if told.batch.is_some() { None } else { metering.next_key() },
-            // An answer of a batch is no call: nobody waited for it.
-            span: span.filter(|_| told.batch.is_none()),
             body: metering.capture.prompts.then_some(request.body),
             metering,
+            span,
             choices: request.choices,
             service,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
@@ -103,7 +102,7 @@ impl Observed {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.context.ratios.estimate(model, summary)
         });
-        let call = meter::Call {
+        let call = meter::CallFacts {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,
