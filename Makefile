@@ -43,6 +43,7 @@ test: needs check features build examples ## everything
 	tests/otel.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
+	tests/dist.sh
 	set -e; for language in $(LANGUAGES); do \
 	    if [ -e tests/$$language.sh ]; then tests/$$language.sh; fi; done
 
@@ -89,6 +90,7 @@ dist: ## the packages, into dist/ (PLATFORMS="linux-x64"); tools/dist/dist says 
 
 dist-test: build ## makes the packages of a release and uses each as users do (PROFILE=dev for a quick build)
 	PROFILE=$(or $(PROFILE),release) tests/dist.sh
+	PROFILE=$(or $(PROFILE),release) tests/platforms.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

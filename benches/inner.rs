@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revenium::inside::{
-    Answered, Backpressure, Batch, Budgets, Call, Caller, Capture, Delivery, Destination, End, Endpoint, Framing,
+    Answered, Backpressure, Batch, Budgets, CallFacts, Caller, Capture, Delivery, Destination, End, Endpoint, Framing,
     Metadata, Options, Outgoing, Platform, Queue, Reader, RecentIds, Request, Rules, Service, Settings, Streaming,
     Summary, Telemetry, Times, completions_url, journal, mask, records as records_of,
 };
@@ -96,7 +96,7 @@ fn record(c: &mut Criterion) {
     let metadata = Metadata::from_json(METADATA);
     let summary = Summary::of(REPLY).unwrap();
     let recent_ids = RecentIds::default();
-    let call = Call {
+    let call = CallFacts {
         service: Service::Anthropic,
         batch: None,
         request: &request.facts,

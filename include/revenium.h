@@ -272,7 +272,7 @@
 /**
  * The fields and choices of this scope lie beneath those of its parent, which win.
  */
-#define REVENIUM_SCOPE_BENEATH 2
+#define REVENIUM_SCOPE_BENEATH 256
 
 #define REVENIUM_PROVIDER_UNKNOWN 0
 

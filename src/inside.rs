@@ -8,11 +8,13 @@ pub use crate::common::http;
 pub use crate::common::log::redact;
 pub use crate::completion::backpressure::Backpressure;
 pub use crate::completion::queue::Queue;
-pub use crate::delivery::{Delivery, Destination, Endpoint, Fate, Options, Outgoing, Row, completions_url};
+pub use crate::delivery::{
+    Cause, Delivery, Destination, Endpoint, Fate, Options, Outgoing, Reason, Row, completions_url,
+};
 pub use crate::messages::request::{Request, Streaming};
 pub use crate::messages::{Batch, Framing, Reader, Summary};
 pub use crate::meter::capture::{Capture, mask};
-pub use crate::meter::{Call, End, Metadata, RecentIds, Service, Times, records};
+pub use crate::meter::{CallFacts, End, Metadata, RecentIds, Service, Times, records};
 pub use crate::platform::budget::{Budgets, Caller, Rules};
 pub use crate::platform::{Platform, rules_url};
 pub use crate::provider::anthropic::messages_url;

@@ -88,7 +88,7 @@ for language in c ${LANGUAGES-cpp go node python}; do
     done
 done
 
-# One trace through all languages: this script is the host, whose span the calls are children of.
+# One trace through all languages: this script is the host, whose span the calls and tool events are children of.
 mkfifo "$scratch/until"
 python3 examples/otel/receiver.py "$scratch/port" <"$scratch/until" >"$scratch/trace" &
 receiver=$!
@@ -127,7 +127,9 @@ printf '\n---- what an OpenTelemetry backend got\n\n'
 cat "$scratch/trace"
 languages=1
 for language in ${LANGUAGES-cpp go node python}; do [ ! -x "examples/$language/run" ] || languages=$((languages + 1)); done
-[ "$(grep -c '^    chat ' "$scratch/trace")" -eq "$languages" ] || complain 'a span is missing from the trace'
+for kind in chat execute_tool; do
+    [ "$(grep -c "^    $kind " "$scratch/trace")" -eq "$languages" ] || complain "a span $kind is missing from the trace"
+done
 
 printf '\n---- what Revenium got\n\n'
 python3 - "$unmetered" "$recorded" "$languages" <<'PYTHON' || complain 'a record or tool event is missing, or there is one too many'

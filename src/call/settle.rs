@@ -8,7 +8,7 @@ use crate::delivery::{Account, Pushing};
 use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
-use crate::provider::{Prepared, Provider};
+use crate::provider::Prepared;
 use crate::settings::CallKey;
 use crate::telemetry::Answered;
 use std::borrow::Cow;
@@ -118,11 +118,9 @@ fn record(
         job.key.iter().for_each(CallKey::give_back);
         return (None, None);
     }
-    let bedrock = match &job.prepared {
-        Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
-        _ => None,
-    };
-    let call = meter::Call {
+    // Where another was asked instead, what was prepared says nothing of who answered.
+    let asked = Some(&job.prepared).filter(|prepared| prepared.provider() == progress.provider);
+    let call = meter::CallFacts {
         service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metering.metadata,
@@ -132,8 +130,8 @@ fn record(
         estimated_output: seen.estimated_output,
         mark_unbilled_refusals: context.settings.mark_unbilled_refusals,
         end: End::of(error),
-        bedrock_model: bedrock.map(|prepared| prepared.model()),
-        region: bedrock.and_then(|prepared| prepared.region()),
+        bedrock_model: asked.and_then(Prepared::model),
+        region: asked.and_then(Prepared::region),
         batch: None,
         prompts: seen.prompts,
         capture: job.metering.capture,

@@ -88,7 +88,7 @@ impl<'a> End<'a> {
 }
 
 /// Everything a record says about one call.
-pub struct Call<'a> {
+pub struct CallFacts<'a> {
     pub service: Service,
     pub request: &'a RequestFacts,
     /// The layers already laid over one another: call over scope over environment.

@@ -77,12 +77,20 @@ pub enum Prepared {
 }
 
 impl Prepared {
-    /// One attempt. `silence`: how long the provider may say nothing.
-    pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> Result<Reply, Failure> {
+    /// One attempt. `idle`: how long the provider may say nothing.
+    pub async fn send(&self, client: &Client, attempt: u32, idle: Duration) -> Result<Reply, Failure> {
         match self {
-            Prepared::Anthropic(prepared) => prepared.send(client, attempt, silence).await,
+            Prepared::Anthropic(prepared) => prepared.send(client, attempt, idle).await,
             // Boxed, so that a call that has nothing to do with AWS does not carry room for its futures.
-            Prepared::Bedrock(prepared) => Box::pin(prepared.send(client, silence)).await,
+            Prepared::Bedrock(prepared) => Box::pin(prepared.send(client, idle)).await,
+        }
+    }
+
+    /// The provider's own name for the model, where it has one.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Prepared::Anthropic(_) => None,
+            Prepared::Bedrock(prepared) => Some(prepared.model()),
         }
     }
 

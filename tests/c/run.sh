@@ -3,12 +3,15 @@
 #
 #   tests/c/run.sh [NAME...]     all, or those named
 #   REVENIUM_LIBRARY             the library (default: that of `make build`)
+#   CC, TESTS_RUN                for a library of another platform: its compiler, and what starts its programs
+#   TESTS_OUT                    where the programs go (default: out/tests/c)
 set -u
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
-out="$root/out/tests/c"
+out="${TESTS_OUT:-$root/out/tests/c}"
 library=$(readlink -f "${REVENIUM_LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/debug/librevenium.so}")
+# shellcheck disable=SC2086 # CC and TESTS_RUN are words
 cc="${CC:-gcc} -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -I$root/include -I$here"
 passed=0
 failed=0
@@ -73,7 +76,7 @@ test -z "$(every_function_has_bad_input | tee "$out/functions.log")"
 verdict "badinput.c names every function" $? "$out/functions.log"
 
 for program in layout calls failures lifecycle scopes observed capture host badinput fork sigpipe exit dlclose streams5000; do
-    asked $program && build $program $program && run $program 300 "$out/$program"
+    asked $program && build $program $program && run $program 300 ${TESTS_RUN:-} "$out/$program"
 done
 
 # gcc instruments the programs; what the ordinary library allocates for them is watched as well.

@@ -2,9 +2,13 @@
 #ifndef SUPPORT_HPP
 #define SUPPORT_HPP
 
+#ifdef _WIN32
+#include "windows.hpp"
+#else
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#endif
 
 #include <cstdio>
 #include <cstdlib>

@@ -78,7 +78,7 @@ const SCOPE = {
   THREAD: 0,
   NONE: 1,
   METER: 1,
-  BENEATH: 2,
+  BENEATH: 256,
 };
 
 const STATE = {

@@ -83,7 +83,7 @@ EVENT_NAMES = (
 EVENT_PING = 7
 SCOPE_NONE = 1
 SCOPE_METER = 1
-SCOPE_BENEATH = 2
+SCOPE_BENEATH = 256
 
 
 class State(ctypes.Structure):

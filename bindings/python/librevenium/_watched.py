@@ -68,7 +68,7 @@ class Decoder:
 class Watched:
     """One request of another service on its way."""
 
-    def __init__(self, request, service, last, retries, warn):
+    def __init__(self, request, service, last, retries, fields, warn):
         self._text = request.content
         self._service = {name: value for name, value in service.items() if value is not None}
         # Whoever makes the request makes spans of its own, too.
@@ -76,7 +76,10 @@ class Watched:
         for name in ("traceparent", "tracestate"):
             if name in request.headers:
                 choices[name] = request.headers[name]
-        self._layer = scopes.Layer(scopes.current(), {"revenium": choices}, False, None)
+        layer = scopes.current()
+        if fields:
+            layer = scopes.Layer(layer, fields, False, None)
+        self._layer = scopes.Layer(layer, {"revenium": choices}, False, None)
         if retries:
             self._layer = scopes.under(self._layer, {"retryNumber": retries})
         self._started = time.time()

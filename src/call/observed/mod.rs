@@ -102,7 +102,7 @@ impl Observed {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.context.ratios.estimate(model, summary)
         });
-        let call = meter::Call {
+        let call = meter::CallFacts {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,

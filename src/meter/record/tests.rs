@@ -97,7 +97,7 @@ impl Sample {
     }
 
     fn records_after(&self, recent_ids: &RecentIds) -> Vec<Record> {
-        records(&Call {
+        records(&CallFacts {
             service: self.service,
             batch: self.batch,
             prompts: None,
