@@ -24,7 +24,7 @@ miss() { left_out=$((left_out + 1)); echo "missing $target: $*"; }
 attempt() { # WHAT COMMAND...
     what=$1 && shift
     if "$@" >"$out/log" 2>&1 </dev/null; then
-        pass "$what$(tail -n 1 "$out/log" | sed -n 's/.*\([0-9][0-9]* passed\).*/ (\1)/p')"
+        pass "$what$(tail -n 1 "$out/log" | sed -n 's/^\([0-9]* passed\).*/ (\1)/p')"
     else
         failed=$((failed + 1))
         echo "FAILED  $target: $what"
