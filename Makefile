@@ -13,7 +13,7 @@ DEBUG := $(TARGET)/debug
 CJSON := $(shell pkg-config --libs libcjson 2>/dev/null)
 C_EXAMPLES := $(patsubst %.c,out/%,$(filter-out $(if $(CJSON),,examples/c/tools.c),$(wildcard examples/c/*.c)))
 
-.PHONY: help needs build examples demo test check bench bench-python soak collector dist dist-test install uninstall clean
+.PHONY: fuzz features help needs build examples demo test check bench bench-python soak collector dist dist-test install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -32,7 +32,7 @@ examples: $(C_EXAMPLES) ## the example programs, into out/examples
 demo: examples ## run the examples against the sandbox, show what was metered, and picture its page in out/demo.png
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 
-test: needs check build examples ## everything
+test: needs check features build examples ## everything
 	$(CARGO) test --workspace
 	tests/c/run.sh
 	tests/spool.sh
@@ -43,6 +43,7 @@ test: needs check build examples ## everything
 	tests/otel.sh
 	LANGUAGES="$(LANGUAGES)" tests/demo.sh
 	tests/install.sh
+	tests/dist.sh
 	set -e; for language in $(LANGUAGES); do \
 	    if [ -e tests/$$language.sh ]; then tests/$$language.sh; fi; done
 
@@ -62,6 +63,16 @@ bench: ## what the library costs, inside and beside bare clients (ROUNDS=3 SCALE
 	cp $(TARGET)/release/librevenium.so out/bench/without-bedrock.so
 	$(CARGO) build --release -p revenium
 	python3 -B benches/side_by_side/run.py
+
+fuzz: ## each target of fuzz/ for a while (FUZZ_SECONDS=60, TARGETS=...; installs cargo-fuzz into out/tools)
+	@[ -x out/tools/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root out/tools cargo-fuzz
+	set -e; for target in $(or $(TARGETS),$(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))); do \
+	    RUSTC_BOOTSTRAP=1 PATH="$(abspath out/tools/bin):$$PATH" $(CARGO) fuzz run $$target -- \
+	        -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -verbosity=0 -print_final_stats=1; done
+
+features: ## a build without each feature, and the documentation of all parts
+	$(CARGO) clippy --package revenium --lib --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --package revenium --no-deps --document-private-items
 
 soak: build ## what gets lost when thousands of processes are killed at random (SOAK_ROUNDS=5000)
 	SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5000) tests/spool.sh many_processes_killed_at_random

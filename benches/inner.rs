@@ -7,14 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use revenium::completion::backpressure::Backpressure;
-use revenium::completion::queue::Queue;
-use revenium::delivery::{self, Delivery, Destination, Endpoint, Outgoing, completions_url, journal};
-use revenium::messages::request::{Request, Streaming};
-use revenium::messages::{Batch, Framing, Reader, Summary};
-use revenium::meter::{self, End, Metadata, Service, Times};
-use revenium::settings::Settings;
-use revenium::telemetry::{Answered, Telemetry};
+use revenium::inside::{
+    Answered, Backpressure, Batch, Budgets, CallFacts, Caller, Capture, Delivery, Destination, End, Endpoint, Framing,
+    Metadata, Options, Outgoing, Platform, Queue, Reader, RecentIds, Request, Rules, Service, Settings, Streaming,
+    Summary, Telemetry, Times, completions_url, journal, mask, records as records_of,
+};
 
 const DELTAS: usize = 1000;
 const MAX_EVENT: usize = 1 << 20;
@@ -75,7 +72,7 @@ fn stream(c: &mut Criterion) {
                 }
                 assert!(reader.is_complete());
                 reader.into_message()
-            })
+            });
         });
     }
     group.finish();
@@ -98,8 +95,8 @@ fn record(c: &mut Criterion) {
     let request = Request::parse(REQUEST, Streaming::AsRequested).unwrap();
     let metadata = Metadata::from_json(METADATA);
     let summary = Summary::of(REPLY).unwrap();
-    let recent_ids = meter::RecentIds::default();
-    let call = meter::Call {
+    let recent_ids = RecentIds::default();
+    let call = CallFacts {
         service: Service::Anthropic,
         batch: None,
         request: &request.facts,
@@ -113,12 +110,12 @@ fn record(c: &mut Criterion) {
         estimated_output: None,
         mark_unbilled_refusals: true,
         prompts: None,
-        capture: meter::capture::Capture::default(),
+        capture: Capture::default(),
         key: None,
         recent_ids: &recent_ids,
         middleware_source: "revenium-anthropic-c",
     };
-    c.bench_function("record", |b| b.iter(|| meter::records(black_box(&call))));
+    c.bench_function("record", |b| b.iter(|| records_of(black_box(&call))));
     // Its queue is full of spans that nobody takes: the last ones are made and dropped.
     let settings = Settings::load(Some(r#"{"otlp":true}"#), &|_| None).unwrap().0;
     let telemetry = Telemetry::new(&settings, false).unwrap().unwrap();
@@ -127,7 +124,7 @@ fn record(c: &mut Criterion) {
         b.iter(|| {
             let begun = telemetry.begin(None, false).unwrap();
             telemetry.end(&begun, black_box(&call), &answered);
-        })
+        });
     });
 }
 
@@ -138,6 +135,69 @@ fn metadata(c: &mut Criterion) {
     let call = Metadata::from_json(r#"{"taskType":"translate","ticketId":"T-1"}"#);
     group.bench_function("overlay", |b| b.iter(|| black_box(&scope).overlay(black_box(&call))));
     group.finish();
+}
+
+/// Whether a call may go out: by no rules, by rules that are not reached, and by rules that are, but not for this caller.
+fn budget(c: &mut Criterion) {
+    let config = r#"{"budget_enforcement":true,"team_id":"t"}"#;
+    let settings = Arc::new(Settings::load(Some(config), &|_| None).unwrap().0);
+    let (meter, _) = completions_url("http://127.0.0.1:9").unwrap();
+    let platform = Arc::new(Platform::new(settings.clone(), &meter).unwrap());
+    let budgets = Budgets::new(settings, platform);
+    let metadata = Metadata::from_json(METADATA);
+    let rules = |more: &dyn Fn(usize) -> String| {
+        let rule = |n| {
+            let more = more(n);
+            format!(r#"{{"ruleId":{n},"name":"cap-{n}","windowEnd":"2099-01-01T00:00:00Z","currentValue":{n},{more}}}"#)
+        };
+        let rules: Vec<_> = (0..200).map(rule).collect();
+        Rules::parse(format!(r#"{{"rules":[{}]}}"#, rules.join(",")).as_bytes()).unwrap()
+    };
+    let filtered = |n: usize| {
+        let filter = format!(r#"{{"dimension":"AGENT","operator":"IS","value":"agent-{n}"}}"#);
+        format!(r#""breached":true,"filters":[{filter}]"#)
+    };
+    let grouped = |n: usize| {
+        let entry = format!(r#"{{"groupValue":"user-{}","breached":true,"currentValue":99}}"#, n + 100);
+        format!(r#""groupBy":"SUBSCRIBER","groupBreakdown":[{entry}]"#)
+    };
+    let mut group = c.benchmark_group("budget check");
+    let mut check = |name: &str, rules: Rules| {
+        budgets.install(rules);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let told = black_box(&metadata).attribution();
+                budgets.admit(&Caller::new("claude-haiku-4-5", "ANTHROPIC", &told)).unwrap();
+            });
+        });
+    };
+    check("no rules", Rules::default());
+    check("200 rules, none reached", rules(&|_| r#""breached":false"#.into()));
+    check("200 rules, reached by other agents", rules(&filtered));
+    check("200 rules, reached by other subscribers", rules(&grouped));
+    group.finish();
+}
+
+/// Captured text without its secrets: its price must grow with its size, and no faster.
+fn masking(c: &mut Criterion) {
+    let prose = "The quarterly report (see https://example.com/reports/2026?page=4) names 17 regions, 3 of them new; \
+                 `fn main() { println!(\"token: {}\", t); }` is not among them.\n";
+    let secrets = format!("{prose}password=hunter2hunter2 4111 1111 1111 1111 Bearer abcdefgh12345678\n");
+    // What begins like a secret and is none.
+    let nearly = "sk-ant-a 4111-1111 eyJhbGci.eyJ -----BEGIN PRIVATE KEY----- https://user:@host secret = ' bearer \n";
+    let message = format!(r#"{{"role":"user","content":{}}},"#, serde_json::to_string(&prose.repeat(8)).unwrap());
+    for (name, line) in [("prose", prose), ("secrets", &secrets), ("nearly secrets", nearly), ("JSON", &*message)] {
+        let mut group = c.benchmark_group(format!("masking {name}"));
+        for kib in [64, 256, 1024] {
+            let mut text = line.repeat((kib << 10) / line.len());
+            if name == "JSON" {
+                text = format!("[{}]", text.trim_end_matches(','));
+            }
+            group.throughput(Throughput::Bytes(text.len() as u64));
+            group.bench_function(format!("{kib} KiB"), |b| b.iter(|| mask(black_box(&text)).len()));
+        }
+        group.finish();
+    }
 }
 
 /// 1,000 events through a completion queue, 10 to a network read.
@@ -160,7 +220,7 @@ fn queue(c: &mut Criterion) {
                 queue.push_events(batch, 17, 1, &flow).unwrap();
                 black_box(queue.read(&mut buffer, None).unwrap());
             }
-        })
+        });
     });
     group.finish();
 }
@@ -183,7 +243,7 @@ fn push(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1000));
     group.bench_function("push", |b| {
         b.iter_batched(
-            || (Delivery::new(delivery::Options::default(), destination.clone(), Box::new(|_| {})), records()),
+            || (Delivery::new(Options::default(), destination.clone(), Box::new(|_| {})), records()),
             |(delivery, records)| {
                 for record in records {
                     delivery.push([record]);
@@ -191,13 +251,13 @@ fn push(c: &mut Criterion) {
                 delivery
             },
             BatchSize::LargeInput,
-        )
+        );
     });
     // The same with a journal beneath: each record a write of its own, and 64 in one.
     let directory = std::env::temp_dir().join(format!("revenium-bench-{}", std::process::id()));
     let with_journal = || {
         let journal = Some(journal::Options::new(directory.clone(), 1 << 30, false));
-        let options = delivery::Options { journal, ..delivery::Options::default() };
+        let options = Options { journal, ..Options::default() };
         Delivery::new(options, destination.clone(), Box::new(|_| {}))
     };
     for size in [1, 64] {
@@ -215,7 +275,7 @@ fn push(c: &mut Criterion) {
                     }
                 },
                 BatchSize::PerIteration,
-            )
+            );
         });
     }
     let _ = std::fs::remove_dir_all(&directory);
@@ -241,6 +301,6 @@ fn quick() -> Criterion {
 criterion_group! {
     name = inner;
     config = quick();
-    targets = stream, reply, request, record, metadata, queue, push, settings
+    targets = stream, reply, request, record, metadata, budget, masking, queue, push, settings
 }
 criterion_main!(inner);

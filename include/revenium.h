@@ -269,6 +269,11 @@
  */
 #define REVENIUM_SCOPE_METER 1
 
+/**
+ * The fields and choices of this scope lie beneath those of its parent, which win.
+ */
+#define REVENIUM_SCOPE_BENEATH 256
+
 #define REVENIUM_PROVIDER_UNKNOWN 0
 
 #define REVENIUM_PROVIDER_ANTHROPIC 1
@@ -536,7 +541,8 @@ int32_t revenium_release(revenium_handle handle);
  *   as a request's; inner scopes win over outer ones and calls over scopes.
  *   A "base_url" here is the host's own word: the process's keys go there.
  * parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
- * flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
+ * flags: 0, REVENIUM_SCOPE_METER (the mark is inherited), REVENIUM_SCOPE_BENEATH
+ *   (what the parent says wins, for what a host knows of every call), or both.
  *
  * A scope never changes after this, is merged once, here, and may be used by
  * any number of threads, goroutines or async tasks at a time. A call takes
@@ -888,7 +894,9 @@ int32_t revenium_platform_submit(const char *operation,
  * Ask whether a call would be refused by a budget, without making it. Never
  * waits: the rules are those fetched last, and the first question starts the
  * fetching, as the first call does. With budget_enforcement off all is allowed.
- * request, scope: as for revenium_messages_create().
+ * request, scope: as for revenium_messages_create(). Of a call that something
+ *   else makes, the object of revenium_tap_new(), with "admit": true where it is
+ *   made if it may be: what there is to warn about is logged, a refusal counts.
  * REVENIUM_OK: the JSON of `result` is {"allowed": true, "enforced"}, with
  *   "warnings" (rules that only warn) and "would_refuse" (in shadow mode).
  * REVENIUM_E_BUDGET: an error object of type "billing_error" with rule_name,

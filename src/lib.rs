@@ -24,20 +24,23 @@
 //! | `settings` | what can be set, for the library and for one call |
 //! | `common` | what every room may use: errors, logs, JSON, HTTP, the operating system |
 //!
-//! The arrows between them are read from the code by `tests/arrows.rs`. This crate's Rust items are for its own tests,
-//! tools and benchmarks.
+//! The arrows between them are read from the code by `tests/arrows.rs`. `inside` is for this project's own command, tests
+//! and benchmarks: the library's interface is C.
 
 #![deny(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod abi;
-pub mod call;
-pub mod client;
-pub mod common;
-pub mod completion;
-pub mod delivery;
-pub mod messages;
-pub mod meter;
-pub mod platform;
-pub mod provider;
-pub mod settings;
-pub mod telemetry;
+mod abi;
+mod call;
+mod client;
+mod common;
+mod completion;
+mod delivery;
+#[doc(hidden)]
+pub mod inside;
+mod messages;
+mod meter;
+mod platform;
+mod provider;
+mod settings;
+mod telemetry;

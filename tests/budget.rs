@@ -1,10 +1,6 @@
 //! A budget check costs nothing where there is nothing to check: it allocates not a byte.
 
-use revenium::delivery::completions_url;
-use revenium::meter::Metadata;
-use revenium::platform::Platform;
-use revenium::platform::budget::{Budgets, Caller, Rules};
-use revenium::settings::Settings;
+use revenium::inside::{Budgets, Caller, Metadata, Platform, Rules, Settings, completions_url};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;

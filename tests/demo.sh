@@ -16,6 +16,7 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 unmetered=0
+recorded=0
 
 complain() {
     echo "demo: $*" >&2
@@ -34,17 +35,26 @@ run() {
     printf '\n---- %s: %s\n\n' "$1" "$2"
     missing=$(lacks "$1" "$2")
     [ -z "$missing" ] || { echo "left out: apt-get install $missing"; return; }
-    credentials=
+    beside=
+    case $2 in
     # The sandbox wants requests to AWS signed, and takes any signature.
-    [ "$2" != bedrock ] || credentials='AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox'
-    # shellcheck disable=SC2086 # the credentials are words
-    { env $credentials "examples/$1/run" "$2" || complain "$1/$2 failed"; } | tee "$scratch/output" |
+    bedrock) beside='env AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox' ;;
+    budget) beside='env REVENIUM_TEAM_ID=demo' ;;
+    # A job is reported once: a sandbox of its own for each, and a key that may do more than meter.
+    jobs)
+        beside='env -u SANDBOX_URL SANDBOX_OPTIONS= tests/with_sandbox.sh env REVENIUM_TEAM_ID=demo'
+        beside="$beside REVENIUM_METERING_API_KEY=rev_sk_sandbox_0123456789abcdef"
+        ;;
+    esac
+    # shellcheck disable=SC2086 # they are words
+    { $beside "examples/$1/run" "$2" || complain "$1/$2 failed"; } | tee "$scratch/output" |
         if [ "$2" = status ]; then sed '/^  "settings": {$/,$ { s/^  "settings": {$/&.../p; d; }'; else cat; fi
     # What follows in braces differs from machine to machine.
     if ! sed '/^{$/,$d' "$scratch/output" | diff -u "examples/expected/$2.txt" - >&2; then
         complain "$1/$2 did not print what examples/expected/$2.txt says"
     fi
     unmetered=$((unmetered + $(grep -c '(not metered)$' "$scratch/output" || true)))
+    recorded=$((recorded + $(grep -c '(recorded)$' "$scratch/output" || true)))
 }
 
 # A picture of the page. A file that was there before is no picture of this run.
@@ -61,14 +71,24 @@ picture() {
 }
 
 echo "demo: what is metered can be watched at $SANDBOX_URL/ while this runs"
+# The rule that blocks in the example `budget`.
+python3 - <<'PYTHON'
+import json, os, urllib.request
+
+rule = {"ruleId": 1, "name": "writer's month", "breached": True, "action": "BLOCK", "currentValue": 12.5, "threshold": 10.0,
+        "denyMessage": "Ask the boss.", "filters": [{"dimension": "AGENT", "operator": "IS", "value": "writer"}]}
+body = json.dumps({"rules": [rule]}).encode()
+headers = {"content-type": "application/json"}
+urllib.request.urlopen(urllib.request.Request(os.environ["SANDBOX_URL"] + "/sandbox/budgets", body, headers, method="PUT")).close()
+PYTHON
 for language in c ${LANGUAGES-cpp go node python}; do
     [ -x "examples/$language/run" ] || continue
-    for example in getting_started metadata streaming tools scopes async status bedrock; do
+    for example in getting_started metadata streaming tools scopes async status bedrock record tool_events jobs budget; do
         run "$language" "$example"
     done
 done
 
-# One trace through all languages: this script is the host, whose span the calls are children of.
+# One trace through all languages: this script is the host, whose span the calls and tool events are children of.
 mkfifo "$scratch/until"
 python3 examples/otel/receiver.py "$scratch/port" <"$scratch/until" >"$scratch/trace" &
 receiver=$!
@@ -107,10 +127,12 @@ printf '\n---- what an OpenTelemetry backend got\n\n'
 cat "$scratch/trace"
 languages=1
 for language in ${LANGUAGES-cpp go node python}; do [ ! -x "examples/$language/run" ] || languages=$((languages + 1)); done
-[ "$(grep -c '^    chat ' "$scratch/trace")" -eq "$languages" ] || complain 'a span is missing from the trace'
+for kind in chat execute_tool; do
+    [ "$(grep -c "^    $kind " "$scratch/trace")" -eq "$languages" ] || complain "a span $kind is missing from the trace"
+done
 
 printf '\n---- what Revenium got\n\n'
-python3 - "$unmetered" <<'PYTHON' || complain 'a record is missing, or there is one too many'
+python3 - "$unmetered" "$recorded" "$languages" <<'PYTHON' || complain 'a record or tool event is missing, or there is one too many'
 import json, os, sys, textwrap, urllib.request
 
 def get(path):
@@ -122,9 +144,11 @@ bodies = [record["body"] for record in json.loads(get("/sandbox/records"))]
 if bodies:
     print("The one with the most to say:\n")
     print(textwrap.fill(json.dumps(max(bodies, key=len)), 110, initial_indent="  ", subsequent_indent="  "))
-calls, unmetered = json.loads(get("/sandbox/stats"))["requests"], int(sys.argv[1])
-print(f"\n{calls} calls were made, {unmetered} of them unmetered on purpose; {len(bodies)} records arrived.")
-sys.exit(calls - unmetered != len(bodies))
+calls, events = json.loads(get("/sandbox/stats"))["requests"], json.loads(get("/sandbox/tool-events"))
+unmetered, recorded, languages = map(int, sys.argv[1:])
+print(f"\n{calls} calls were made, {unmetered} of them unmetered on purpose, and {recorded} by something else; "
+      f"{len(bodies)} records and {len(events)} tool events arrived.")
+sys.exit((calls - unmetered + recorded, 2 * languages) != (len(bodies), len(events)))
 PYTHON
 
 if picture; then

@@ -48,7 +48,7 @@ tests "$binding" -run='ManyCallsInFlight|NoLeak'
 tests "$binding/dropintest" -race
 tests "$binding/reveniumotel"
 
-for example in getting_started metadata streaming tools scopes async status otel; do
+for example in getting_started metadata streaming tools scopes async status otel record tool_events; do
     expect "$example" "$root/examples/go/run" "$example"
 done
 expect getting_started "$root/examples/go/run" dropin
@@ -90,4 +90,4 @@ CGO_ENABLED=0 go build -mod=vendor . 2>"$scratch/errors" && fail "the package bu
 [ "$(grep -c '\.go:' "$scratch/errors")" = 1 ] && grep -q 'needs cgo: install a C compiler' "$scratch/errors" ||
     { cat "$scratch/errors" >&2; fail "without cgo this is no one sentence"; }
 
-echo "go: $passed tests passed; 9 examples, 6 ways to link"
+echo "go: $passed tests passed; 11 examples, 6 ways to link"

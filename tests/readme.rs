@@ -1,7 +1,7 @@
 //! README and the pages in `docs`: their tables are those of the code, README stays short, no link leads nowhere.
 //! `REVENIUM_BLESS=1` writes the tables of settings.
 
-use revenium::settings::{choices_markdown, table_markdown};
+use revenium::inside::{choices_markdown, table_markdown};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

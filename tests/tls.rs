@@ -2,7 +2,7 @@
 //!
 //! Each case runs in a process of its own, because the environment decides: this file runs itself again.
 
-use revenium::abi::{library::*, messages::*, result::*, types::*};
+use revenium::inside::{abi_messages::*, library::*, result::*, types::*};
 use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -16,6 +16,7 @@ typedef struct {
     int at_once;
     int queue; /* ours: through a completion queue */
     int spool; /* ours: 0 turns it off */
+    int leave; /* ours: end by a kill, so that the records stay in the spool */
     int gap; /* microseconds between calls that are made one after the other; then each call's wait is measured */
 } options;
 
@@ -39,6 +40,7 @@ static void read_options(int count, char **words) {
         else if (!strcmp(name, "--at-once")) O.at_once = atoi(value);
         else if (!strcmp(name, "--queue")) O.queue = atoi(value);
         else if (!strcmp(name, "--spool")) O.spool = atoi(value);
+        else if (!strcmp(name, "--leave")) O.leave = atoi(value);
         else if (!strcmp(name, "--gap")) O.gap = atoi(value);
         else fail("unknown option");
     }

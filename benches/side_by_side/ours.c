@@ -6,6 +6,7 @@
 #include "revenium.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 static atomic_int left;
@@ -102,6 +103,7 @@ int main(int count, char **words) {
     atomic_store(&deltas, 0);
     start from = start_now(ready);
     run(queue, O.calls);
+    if (O.leave) raise(SIGKILL);
     int64_t done = micros(CLOCK_MONOTONIC);
     if (O.calls) check(revenium_flush(60000), 0);
     print_measured(from, done, atomic_load(&deltas));

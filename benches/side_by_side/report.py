@@ -5,6 +5,7 @@ import statistics
 NAMES = {
     "raw": "bare C, prepared bytes on a socket, unmetered",
     "hyper": "bare hyper, unmetered",
+    "hyper-other": "the same on another thread, for which the caller waits",
     "hyper+record": "bare hyper, a POST of a record for each call",
     "ours": "librevenium, functions that wait",
     "ours-nospool": "librevenium, functions that wait, no spool",
@@ -64,6 +65,11 @@ class Run:
         ours, theirs = (self.column(scenario, name, lambda row: row) for name in (client, base))
         return [(ours[at], theirs[at]) for at in ours if at in theirs]
 
+    def beside_itself(self, scenario, base, client):
+        """A client's rows in two scenarios, round by round."""
+        ours, theirs = (self.column(name, client, lambda row: row) for name in (scenario, base))
+        return [(ours[at], theirs[at]) for at in ours if at in theirs]
+
     def ratio(self, scenario, client, base):
         return self.beside(scenario, client, base, lambda ours, theirs: ours / theirs)
 
@@ -102,28 +108,36 @@ def targets(run, about, inner):
         rows.append([what, f"{sign} {target:,g}{unit}", f"{figure.show(digits)}{unit}", "met" if met else "**missed**"])
 
     base = "hyper+record"
-    aim(f"create ÷ {base}", run.ratio("create", "ours", base), 2.0, " ×")
-    aim(f"create ÷ {base}, no spool", run.ratio("create", "ours-nospool", base), 1.6, " ×")
-    aim(f"create, 64 threads ÷ {base}", run.ratio("create64", "ours", base), 1.4, " ×")
-    aim(f"create, 64 in a queue ÷ {base}", run.ratio("create64", "ours-queue", base), 1.4, " ×")
+    waited = Figure(ours["p50_us"] / theirs["p50_us"] for ours, theirs in run.pairs("waits", "ours", "hyper-other"))
+    aim("a caller waits ÷ hyper-other, median", waited, 1.5, " ×")
+    drained = Figure(drains["p99_us"] / idle["p99_us"] for drains, idle in run.beside_itself("drains", "waits", "ours"))
+    aim("99 of 100 wait so long while a backlog leaves ÷ without one", drained, 2.0, " ×")
+    aim(f"create ÷ {base}", run.ratio("create", "ours", base), 2.4, " ×")
+    aim("create with the spool ÷ without", run.ratio("create", "ours", "ours-nospool"), 1.05, " ×")
+    aim(f"create, 64 threads ÷ {base}", run.ratio("create64", "ours", base), 2.4, " ×")
+    aim(f"create, 64 in a queue ÷ {base}", run.ratio("create64", "ours-queue", base), 2.0, " ×")
     # A stream has one record: a spool is all the same to its deltas.
     suffix = "" if about["has_spool"] else "-nospool"
-    for client, how in (("ours" + suffix, ""), ("ours-queue" + suffix, ", queue")):
+    for client, how, paced in (("ours" + suffix, "", 2.0), ("ours-queue" + suffix, ", queue", 1.2)):
         aim(f"delta in a burst over hyper{how}", run.more("burst", client, "hyper", 1000), 250, " ns", digits=0)
         aim(f"the same, a chunk each{how}", run.more("chunks", client, "hyper", 1000), 250, " ns", digits=0)
-        aim(f"paced delta ÷ hyper{how}", run.ratio("paced", client, "hyper"), 1.15, " ×")
+        aim(f"paced delta ÷ hyper{how}", run.ratio("paced", client, "hyper"), paced, " ×")
     slow = "ours-queue" + suffix
     streams = f"{about['streams']:,} slow streams"
     per_stream = run.figure("slow", slow, lambda row: (row["peak_kib"] - row["idle_kib"]) / row["calls"])
     aim(f"{streams}: memory of one over an idle process", per_stream, 40, " KiB", digits=1)
     aim(f"{streams}: threads", run.figure("slow", slow, lambda row: row["threads"]), 11, digits=0)
     aim(f"{streams}: delta ÷ hyper", run.ratio("slow", slow, "hyper"), 1.3, " ×")
-    aim("load and init, over the start of bare C", run.more("start", "ours" + suffix, "raw", 1e-3), 2, " ms")
-    aim("the library, stripped", Figure([about["library_bytes"] / MIB]), 12, " MiB", digits=1)
+    aim("load and init, over the start of bare C", run.more("start", "ours" + suffix, "raw", 1e-3), 1, " ms")
+    aim("the library, stripped", Figure([about["library_bytes"] / MIB]), 9, " MiB", digits=1)
     small = about["small_library_bytes"]
-    aim("the same without Bedrock", Figure([small / MIB] if small else []), 8, " MiB", digits=1)
+    aim("the same without Bedrock", Figure([small / MIB] if small else []), 4.5, " MiB", digits=1)
     record = Figure(ns / 1000 for name, ns in inner if name == "record")
     aim("build and serialise a record", record, 4, " µs")
+    of_delivery = {name.rsplit("/", 1)[-1]: ns / 1000 for name, ns in inner if name.startswith("delivery of")}
+    for size, most in ((1, 2.5), (64, 1)):
+        appended = [of_delivery[f"journal, {size} to a write"] - of_delivery["push"]] if "push" in of_delivery else []
+        aim(f"append to the journal, {size} to a write", Figure(appended), most, " µs")
     aim("spool, one after the other", run.more("create", "ours", "ours-nospool"), 16, " µs", digits=1)
     aim("spool, 64 at once", run.more("create64", "ours-queue", "ours-queue-nospool"), 6, " µs", digits=1)
     aim("make a span", Figure(ns / 1000 for name, ns in inner if name == "span"), 8, " µs")

@@ -36,10 +36,12 @@ LAUNCHES = 10
 
 
 class Scenario:
-    """`answer`: how the sandbox answers. `warm`: calls before the measured ones, and how those are answered."""
+    """`answer`: how the sandbox answers. `warm`: calls before the measured ones, and how those are answered. `backlog`: so
+    many records lie in the spool from a process that was killed."""
 
-    def __init__(self, calls, at_once=1, warm=None, deltas=0, answer=None, warm_answer=None, only=None, gap_us=0):
+    def __init__(self, calls, at_once=1, warm=None, deltas=0, answer=None, warm_answer=None, only=None, gap_us=0, backlog=0):
         self.calls, self.at_once, self.deltas, self.only, self.gap_us = calls, at_once, deltas, only, gap_us
+        self.backlog = int(backlog * SCALE)
         self.warm, self.answer, self.warm_answer = warm, answer or {}, warm_answer
 
     def sized(self, share):
@@ -77,7 +79,10 @@ SCENARIOS = {
     "paced": Scenario(128, at_once=64, warm=64, deltas=50, warm_answer={"deltas": 1}, answer={"deltas": 50, "gap_ms": 20},
                       only=NATIVE),
     # Used as a server uses it: 50 calls a second.
-    "waits": Scenario(400, warm=20, gap_us=20_000, only={"hyper", "hyper+record", "ours", "ours-nospool"}),
+    "waits": Scenario(400, warm=20, gap_us=20_000,
+                      only={"hyper", "hyper-other", "hyper+record", "ours", "ours-nospool"}),
+    # The same after an outage: 100,000 records leave beside the calls.
+    "drains": Scenario(400, warm=0, gap_us=20_000, only={"ours"}, backlog=100_000),
     "slow": Scenario(10_000, at_once=10_000, warm=1, deltas=10, warm_answer={"deltas": 1},
                      answer={"deltas": 10, "gap_ms": 500}, only={"raw", "hyper", "ours-queue", "ours-queue-nospool"}),
 }
@@ -104,6 +109,8 @@ class Sandbox:
                                env=os.environ | {"SANDBOX_URL": self.url}).stdout.decode()
         self.environment = dict(line.split("=", 1) for line in shown.split("\0") if line) | keys | {
             "REVENIUM_LIBRARY": str(LIBRARY), "LD_LIBRARY_PATH": str(LIBRARY.parent), "REVENIUM_LOG_LEVEL": "ERROR"}
+        # Tests have one, for the order in which records arrive.
+        self.environment.pop("REVENIUM_METERING_WORKERS")
         self.scratch, self.number = scratch, itertools.count()
 
     def ask(self, method, path, body=None):
@@ -129,9 +136,22 @@ class Sandbox:
             self.process.kill()
             self.process.wait()
 
-    def run(self, client, arguments):
+    def new_spool(self):
+        return str(self.scratch / f"spool-{next(self.number)}")
+
+    def leave(self, client, calls):
+        """The spool of a process that was killed in an outage, with the records of so many calls."""
+        spool = self.new_spool()
+        self.ask("DELETE", "/sandbox/plan")
+        self.ask("POST", "/sandbox/plan", {"path": "/meter/v2/ai/completions", "answers": [{"status": 503}]})
+        command = client.command + ["--port", self.port, "--calls", str(calls), "--leave", "1"]
+        subprocess.run(command, env=self.environment | {"REVENIUM_SPOOL_DIR": spool}, timeout=RUN_LIMIT_S, capture_output=True)
+        self.ask("DELETE", "/sandbox/plan")
+        return spool
+
+    def run(self, client, arguments, spool=None):
         """One run of a client; what it printed, and what the sandbox saw of it."""
-        environment = self.environment | {"REVENIUM_SPOOL_DIR": str(self.scratch / f"spool-{next(self.number)}")}
+        environment = self.environment | {"REVENIUM_SPOOL_DIR": spool or self.new_spool()}
         if client.spans:
             environment |= {"REVENIUM_OTLP": "1", "REVENIUM_OTLP_ENDPOINT": self.collector.url,
                             "REVENIUM_OTLP_QUEUE_SIZE": "100000"}
@@ -172,6 +192,7 @@ def native():
     return [
         Client("raw", [OUT / "raw"]),
         Client("hyper", [hyper]),
+        Client("hyper-other", [hyper, "--hand-over", "1"]),
         Client("hyper+record", [hyper, "--record", "1"], metered=True),
         Client("ours", [ours], metered=True, counts_deltas=True),
         Client("ours-nospool", [ours, "--spool", "0"], metered=True, counts_deltas=True),
@@ -213,10 +234,10 @@ def node():
     return Client("node", client, metered=True, counts_deltas=True), None
 
 
-def checked(client, scenario, row, calls, warm, deltas):
+def checked(client, scenario, row, calls, warm, deltas, backlog):
     """A client that did less work than it was asked for has no figure."""
-    if client.metered and row["records"] != calls + warm:
-        raise RuntimeError(f"{row['records']} records of {calls + warm} calls")
+    if client.metered and row["records"] != calls + warm + backlog:
+        raise RuntimeError(f"{row['records']} records of {calls + warm + backlog} calls")
     if client.counts_deltas and row["deltas"] != calls * deltas:
         raise RuntimeError(f"{row['deltas']} deltas of {calls * deltas}")
     row |= {"client": client.name, "scenario": scenario, "calls": calls, "unit_us": row["cpu_us"] / calls / max(deltas, 1)}
@@ -233,12 +254,14 @@ def measure(sandbox, clients, rounds):
                 if scenario.only and client.name not in scenario.only:
                     continue
                 calls, warm, at_once = scenario.sized(client.share)
+                spool = sandbox.leave(client, scenario.backlog) if scenario.backlog else None
                 # Anew for each client: the answers are used in order.
                 sandbox.ask("POST", "/sandbox/plan", {"path": "/v1/messages", "answers": scenario.answers(warm)})
                 arguments = ["--mode", "stream" if scenario.deltas else "create", "--calls", str(calls), "--warm", str(warm),
                              "--at-once", str(at_once)] + (["--gap", str(scenario.gap_us)] if scenario.gap_us else [])
                 try:
-                    row = checked(client, name, sandbox.run(client, arguments), calls, warm, scenario.deltas)
+                    row = sandbox.run(client, arguments, spool)
+                    row = checked(client, name, row, calls, warm, scenario.deltas, scenario.backlog)
                 except (RuntimeError, subprocess.TimeoutExpired) as trouble:
                     say(f"{name}, {client.name}: no figure: {trouble}")
                     continue

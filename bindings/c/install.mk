@@ -9,6 +9,11 @@ BINDIR ?= $(PREFIX)/bin
 PROFILE ?= release
 INSTALL ?= install
 
+# How the files of a system are called: linux, darwin or win32. Others than the first are packed here, not built.
+SYSTEM ?= linux
+# What a program with the static library is linked with besides.
+STATIC_LIBRARIES ?= -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+
 VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 SONAME = librevenium.so.$(shell sed -n 's/^.define REVENIUM_ABI_VERSION //p' include/revenium.h)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -21,10 +26,34 @@ DOCDIR := $(PREFIX)/share/doc/revenium
 
 # The installed tree may be moved as a whole: its files name each other by relative paths.
 relative = $(shell realpath -m --relative-to=$(2) $(1))
+IN_LIB = $${_revenium_prefix}/$(call relative,$(LIBDIR),$(PREFIX))
+IN_BIN = $${_revenium_prefix}/$(call relative,$(BINDIR),$(PREFIX))
+SHARED_linux = IMPORTED_LOCATION "$(IN_LIB)/librevenium.so" IMPORTED_SONAME "$(SONAME)"
+SHARED_darwin = IMPORTED_LOCATION "$(IN_LIB)/librevenium.dylib" IMPORTED_SONAME "@rpath/librevenium.1.dylib"
+SHARED_win32 = IMPORTED_LOCATION "$(IN_BIN)/revenium.dll" IMPORTED_IMPLIB "$(IN_LIB)/librevenium.dll.a"
+# CMake takes words one by one, pkg-config a line.
+empty :=
+STATIC_LIST = $(subst $(empty) ,;,$(subst -framework ,-framework~,$(STATIC_LIBRARIES)))
 fill = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@SONAME@|$(SONAME)|g' \
+    -e 's|@STATIC_LIBRARIES@|$(STATIC_LIBRARIES)|' -e 's|@STATIC_LIST@|$(subst ~, ,$(STATIC_LIST))|' \
+    -e 's|@SHARED_PROPERTIES@|$(SHARED_$(SYSTEM))|' \
     -e 's|@PREFIX_FROM_PC@|$(call relative,$(PREFIX),$(LIBDIR)/pkgconfig)|g' \
     -e 's|@PREFIX_FROM_CMAKE@|$(call relative,$(PREFIX),$(CMAKEDIR))|g' \
     -e 's|@LIBDIR@|$(call relative,$(LIBDIR),$(PREFIX))|g' -e 's|@INCLUDEDIR@|$(call relative,$(INCLUDEDIR),$(PREFIX))|g'
+
+define install_linux
+$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
+ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
+endef
+define install_darwin
+$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/librevenium.1.dylib
+ln -sf librevenium.1.dylib $(DESTDIR)$(LIBDIR)/librevenium.dylib
+endef
+define install_win32
+$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(BINDIR)
+$(INSTALL) -m 644 $(dir $(STATIC))librevenium.dll.a $(DESTDIR)$(LIBDIR)
+endef
 
 install: ## headers, libraries, the revenium command, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
 	$(CARGO) build --package revenium --lib --package revenium-command --bin revenium --profile $(PROFILE)
@@ -34,9 +63,7 @@ install: ## headers, libraries, the revenium command, pkg-config and CMake files
 	$(INSTALL) -m 644 include/revenium.h bindings/cpp/revenium.hpp $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 644 bindings/cpp/revenium/*.hpp $(DESTDIR)$(INCLUDEDIR)/revenium
 	$(INSTALL) -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)
-	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/librevenium.so.$(VERSION)
-	ln -sf librevenium.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librevenium.so
+	$(install_$(SYSTEM))
 	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
 	$(fill) bindings/c/revenium.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/revenium.pc
 	for file in revenium-config revenium-config-version; do \

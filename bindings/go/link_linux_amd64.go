@@ -1,4 +1,4 @@
-//go:build !revenium_pkgconfig
+//go:build !revenium_pkgconfig && !revenium_musl
 
 package revenium
 

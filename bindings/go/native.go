@@ -15,9 +15,10 @@ import (
 type handle uint64
 
 const (
-	abiVersion        = uint32(C.REVENIUM_ABI_VERSION)
-	scopeNone  handle = C.REVENIUM_SCOPE_NONE
-	scopeMeter uint32 = C.REVENIUM_SCOPE_METER
+	abiVersion          = uint32(C.REVENIUM_ABI_VERSION)
+	scopeNone    handle = C.REVENIUM_SCOPE_NONE
+	scopeMeter   uint32 = C.REVENIUM_SCOPE_METER
+	scopeBeneath uint32 = C.REVENIUM_SCOPE_BENEATH
 
 	topicLog      uint32 = C.REVENIUM_TOPIC_LOG
 	topicMetering uint32 = C.REVENIUM_TOPIC_METERING

@@ -2,8 +2,11 @@ package revenium
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"reflect"
 	"strings"
@@ -153,4 +156,98 @@ func TestUnmetered(t *testing.T) {
 			t.Errorf("%+v", state)
 		}
 	})
+}
+
+// keysOf are the Idempotency-Keys of the records that arrived, by their trace.
+func keysOf(t *testing.T) map[string]string {
+	t.Helper()
+	if err := Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var records []struct {
+		Key  string `json:"idempotency_key"`
+		Body struct{ TraceID string }
+	}
+	if err := json.Unmarshal(sandbox(t, "GET", "records", nil), &records); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]string{}
+	for _, record := range records {
+		keys[record.Body.TraceID] = record.Key
+	}
+	return keys
+}
+
+// The calls of one context are numbered in their order, whatever lies over and under it.
+func TestIdempotencyScopes(t *testing.T) {
+	fresh(t)
+	SetTraceContext(func(context.Context) (string, string) { return ambient, "" })
+	defer SetTraceContext(nil)
+	scope := func(key string) context.Context {
+		return WithUsageMetadata(context.Background(), object{"revenium": object{"idempotency_key": key}})
+	}
+	call := func(ctx context.Context, trace string) {
+		t.Helper()
+		if _, err := client.Messages.New(WithUsageMetadata(ctx, object{"traceId": trace}), ask("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := scope("job-1")
+	call(one, "first")
+	body := strings.NewReader(`{"model":"claude-test-1","max_tokens":9,"messages":[{"role":"user","content":"x"}]}`)
+	request := must(http.NewRequestWithContext(WithUsageMetadata(one, object{"traceId": "drop-in"}), "POST", os.Getenv("SANDBOX_URL")+"/v1/messages", body))
+	request.Header.Set("X-Api-Key", "sk-ant-sandbox")
+	must(HTTPClient().Do(request)).Body.Close()
+	call(WithMeter(one), "third")
+	must(Record(WithUsageMetadata(one, object{"traceId": "recorded"}), CallRecord{Response: json.RawMessage(`{"id":"msg_recorded","content":[]}`)}))
+	call(WithUsageMetadata(one, object{"revenium": object{"idempotency_key": "inner"}}), "inner")
+	call(one, "last")
+	want := map[string]string{"first": "job-1", "drop-in": "job-1:2", "third": "job-1:3", "recorded": "job-1:4", "inner": "inner", "last": "job-1:5"}
+	if keys := keysOf(t); !reflect.DeepEqual(keys, want) {
+		t.Errorf("got %v, want %v", keys, want)
+	}
+	// The same work begun anew has the same keys.
+	fresh(t)
+	call(scope("job-1"), "again")
+	if keys := keysOf(t); keys["again"] != "job-1" {
+		t.Errorf("begun anew: %v", keys)
+	}
+	if _, err := client.Messages.New(scope("no key"), ask("x")); !errors.Is(err, ErrConfig) {
+		t.Errorf("a bad key: %v", err)
+	}
+}
+
+func TestIdempotencyScopesOfManyGoroutines(t *testing.T) {
+	fresh(t)
+	var wait sync.WaitGroup
+	want := map[string]bool{}
+	for scope := range 4 {
+		key := fmt.Sprint("many-", scope)
+		ctx := WithUsageMetadata(context.Background(), object{"revenium": object{"idempotency_key": key}})
+		for call := range 10 {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				if _, err := client.Messages.New(WithUsageMetadata(ctx, object{"traceId": fmt.Sprintf("%s/%d", key, call)}), ask("x")); err != nil {
+					t.Error(err)
+				}
+			}()
+			number := fmt.Sprint(":", call+1)
+			if call == 0 {
+				number = ""
+			}
+			want[key+number] = true
+		}
+	}
+	wait.Wait()
+	got := map[string]bool{}
+	for trace, key := range keysOf(t) {
+		if !strings.HasPrefix(key, strings.Split(trace, "/")[0]) {
+			t.Errorf("%s has the key %s", trace, key)
+		}
+		got[key] = true
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }

@@ -84,14 +84,21 @@ func (t *transport) watch(request *http.Request, w *watched) (*http.Response, er
 	if !isSigned(request) {
 		sent = withoutOurs(body)
 	}
-	begun := time.Now()
+	call, err := w.call(body, time.Now())
+	if err != nil {
+		warnUnmetered(err)
+		return directly(request, sent)
+	}
+	if refusal := overOtherBudget(request, call); refusal != nil {
+		return refusal, nil
+	}
 	response, err := directly(request, sent)
 	if err == nil && isCoded(response.Header) {
 		// The transport decodes what it asked for itself; this was asked for by somebody who wants it so.
 		warnUnmetered(&Error{Code: ErrUnsupported, Message: "The reply is compressed, and the program decompresses it itself."})
 		return response, nil
 	}
-	tap := t.tap(request, w, body, begun)
+	tap := t.tap(request, call)
 	switch {
 	case tap == nil:
 	case err != nil:
@@ -102,8 +109,31 @@ func (t *transport) watch(request *http.Request, w *watched) (*http.Response, er
 	return response, err
 }
 
+// overOtherBudget is the answer to a call that a budget refuses, nil where it may go out. Trouble of the library's own lets it.
+func overOtherBudget(request *http.Request, call []byte) *http.Response {
+	err := within(scopeAt(request.Context()), func(scope handle) error {
+		_, err := nativeBudgetCheck(appendMember(call, `"admit":true`), scope)
+		return err
+	})
+	if errors.Is(err, ErrBudgetExceeded) {
+		return overBudget(request, err)
+	}
+	return nil
+}
+
+// call is what the request tells, as JSON.
+func (w *watched) call(body []byte, begun time.Time) ([]byte, error) {
+	call := CallRecord{
+		Request: json.RawMessage(body), Service: w.service, Model: w.model, Region: w.region, StartedAt: begun,
+	}
+	if w.service != "foundry" { // whose body says it
+		call.Streamed = &w.streamed
+	}
+	return json.Marshal(call)
+}
+
 // tap is for the call of this request. nil: it goes unmetered.
-func (t *transport) tap(request *http.Request, w *watched, body []byte, begun time.Time) *Tap {
+func (t *transport) tap(request *http.Request, call []byte) *Tap {
 	attempt, err := strconv.Atoi(request.Header.Get("X-Stainless-Retry-Count"))
 	known := err == nil
 	last := !known || attempt >= t.maxRetries
@@ -116,21 +146,11 @@ func (t *transport) tap(request *http.Request, w *watched, body []byte, begun ti
 		Traceparent: request.Header.Get("Traceparent"), Tracestate: request.Header.Get("Tracestate"),
 	}}
 	metadata = &scope{parent: metadata, fields: marshalFields(choices)}
-	call := CallRecord{
-		Request: json.RawMessage(body), Service: w.service, Model: w.model, Region: w.region, StartedAt: begun,
+	tap, err := newTap(call, metadata)
+	if err != nil {
+		warnUnmetered(err)
 	}
-	if w.service != "foundry" { // whose body says it
-		call.Streamed = &w.streamed
-	}
-	text, err := json.Marshal(call)
-	if err == nil {
-		var tap *Tap
-		if tap, err = newTap(text, metadata); err == nil {
-			return tap
-		}
-	}
-	warnUnmetered(err)
-	return nil
+	return tap
 }
 
 func isCoded(headers http.Header) bool {

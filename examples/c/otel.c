@@ -1,4 +1,4 @@
-/* One call inside a trace that somebody else has begun: with REVENIUM_OTLP=1 it is a span of that trace. */
+/* One call and one use of a tool inside a trace that somebody else has begun: with REVENIUM_OTLP=1 both are its spans. */
 #include <string.h>
 
 #include "example.h"
@@ -23,6 +23,8 @@ int main(void) {
   check(revenium_messages_create(request, REVENIUM_NTS, scope, &result), &result);
   printf("%s\n", revenium_result_text(result, NULL));
   revenium_release(result);
+
+  check(revenium_tool_event(JSON({"toolId": "search", "durationMs": 12}), REVENIUM_NTS, scope, NULL), NULL);
   revenium_release(scope);
-  return revenium_shutdown(5000) == REVENIUM_OK ? 0 : 1; /* exports the span, too */
+  return revenium_shutdown(5000) == REVENIUM_OK ? 0 : 1; /* exports the spans, too */
 }

@@ -21,7 +21,8 @@ static void wait_for_rules() {
 
 static void ask(const std::string& agent) {
   try {
-    std::cout << agent << ": " << client.messages.create(request(agent)).text() << '\n';
+    const auto reply = client.messages.create(request(agent));
+    std::cout << agent << ": " << reply.text() << '\n';
   } catch (const revenium::budget_exceeded& error) {
     // Nothing was sent. rule_name(), current_value(), threshold() and resets_at() say more.
     std::cout << agent << ": " << error.what() << '\n';

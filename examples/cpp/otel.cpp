@@ -1,4 +1,4 @@
-// One call inside a trace that somebody else has begun: with REVENIUM_OTLP=1 it is a span of that trace.
+// One call and one use of a tool inside a trace that somebody else has begun: with REVENIUM_OTLP=1 both are its spans.
 #include <cstdlib>
 
 #include "example.hpp"
@@ -16,6 +16,7 @@ int main() {
     const revenium::scope scope(R"({"organizationName": "Acme", "revenium": {"traceparent": )" +
                                 revenium::json_string(traceparent()) + "}}");
     const auto reply = client.messages.create(question("Greet the world in five words."));
+    { const revenium::tool metered("search"); /* where a tool would run */ }
     std::cout << reply.text() << '\n';
   });
 }

@@ -1,4 +1,4 @@
-"""One call inside a trace that somebody else has begun: with REVENIUM_OTLP=1 it is a span of that trace."""
+"""One call and one use of a tool inside a trace that somebody else has begun: with REVENIUM_OTLP=1 both are its spans."""
 
 import os
 
@@ -15,4 +15,6 @@ with librevenium.usage_metadata(organizationName="Acme", revenium={"traceparent"
         max_tokens=100,
         messages=[{"role": "user", "content": "Greet the world in five words."}],
     )
+    with librevenium.meter_tool("search"):
+        pass  # where a tool would run
 print(message.text)

@@ -4,7 +4,7 @@ use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
 use crate::client::process::process;
-use crate::client::status::{Metering, Provider, status, would_meter};
+use crate::client::status::{MeteringState, Provider, status, would_meter};
 use crate::common::error::Code;
 use crate::completion::outcome::Outcome;
 use std::ffi::c_char;
@@ -122,9 +122,9 @@ pub unsafe extern "C" fn revenium_status(out: *mut revenium_state) -> i32 {
                 Provider::Bedrock => REVENIUM_PROVIDER_BEDROCK,
             },
             metering: match status.metering {
-                Metering::Off => 0,
-                Metering::On => 1,
-                Metering::Selective => 2,
+                MeteringState::Off => 0,
+                MeteringState::On => 1,
+                MeteringState::Selective => 2,
             },
             calls_in_flight: status.calls_in_flight,
             calls_started: status.calls_started,

@@ -91,7 +91,9 @@ pub unsafe extern "C" fn revenium_platform_submit(
 /// Ask whether a call would be refused by a budget, without making it. Never
 /// waits: the rules are those fetched last, and the first question starts the
 /// fetching, as the first call does. With budget_enforcement off all is allowed.
-/// request, scope: as for revenium_messages_create().
+/// request, scope: as for revenium_messages_create(). Of a call that something
+///   else makes, the object of revenium_tap_new(), with "admit": true where it is
+///   made if it may be: what there is to warn about is logged, a refusal counts.
 /// REVENIUM_OK: the JSON of `result` is {"allowed": true, "enforced"}, with
 ///   "warnings" (rules that only warn) and "would_refuse" (in shadow mode).
 /// REVENIUM_E_BUDGET: an error object of type "billing_error" with rule_name,

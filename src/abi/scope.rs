@@ -25,7 +25,8 @@ pub(super) fn named(handle: revenium_scope) -> Result<Option<Arc<Scope>>> {
 ///   as a request's; inner scopes win over outer ones and calls over scopes.
 ///   A "base_url" here is the host's own word: the process's keys go there.
 /// parent: a scope, REVENIUM_SCOPE_THREAD or REVENIUM_SCOPE_NONE.
-/// flags: 0 or REVENIUM_SCOPE_METER; the mark is inherited.
+/// flags: 0, REVENIUM_SCOPE_METER (the mark is inherited), REVENIUM_SCOPE_BENEATH
+///   (what the parent says wins, for what a host knows of every call), or both.
 ///
 /// A scope never changes after this, is merged once, here, and may be used by
 /// any number of threads, goroutines or async tasks at a time. A call takes
@@ -42,11 +43,13 @@ pub unsafe extern "C" fn revenium_scope_new(
     unsafe {
         edge::with_handle(out, false, || {
             let metadata = edge::text(metadata, metadata_len)?;
-            if flags & !REVENIUM_SCOPE_METER != 0 {
+            if flags & !(REVENIUM_SCOPE_METER | REVENIUM_SCOPE_BENEATH) != 0 {
                 return Err(Error::new(Code::Argument, "Unknown scope flags."));
             }
             process().check_open()?;
-            let scope = Scope::child(named(parent)?.as_deref(), metadata, flags & REVENIUM_SCOPE_METER != 0)?;
+            let parent = named(parent)?;
+            let (meter, beneath) = (flags & REVENIUM_SCOPE_METER != 0, flags & REVENIUM_SCOPE_BENEATH != 0);
+            let scope = Scope::child(parent.as_deref(), metadata, meter, beneath)?;
             Ok(process().handles.insert(Object::Scope(Arc::new(scope))))
         })
     }

@@ -103,6 +103,8 @@ pub const REVENIUM_TOPIC_METERING: u32 = 2;
 
 /// Calls in this scope are metered even if metering is selective.
 pub const REVENIUM_SCOPE_METER: u32 = 1;
+/// The fields and choices of this scope lie beneath those of its parent, which win.
+pub const REVENIUM_SCOPE_BENEATH: u32 = 256;
 
 pub const REVENIUM_PROVIDER_UNKNOWN: i32 = 0;
 pub const REVENIUM_PROVIDER_ANTHROPIC: i32 = 1;

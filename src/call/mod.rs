@@ -12,7 +12,7 @@ mod reply;
 mod run;
 mod settle;
 
-pub use context::{Context, Counters, Owner};
+pub use context::{Context, Owner};
 pub use run::{Other, run, run_other};
 
 use crate::common::error::{Code, Error};

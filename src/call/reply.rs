@@ -7,7 +7,7 @@ use crate::common::json::mend;
 use crate::common::patience::yield_once;
 use crate::completion::WakeGuard;
 use crate::messages::{Batch, Framing, Reader, Summary, Written};
-use crate::provider::{Body, Provider, Reply};
+use crate::provider::{Body, Reply};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 use std::future::poll_fn;
@@ -99,9 +99,7 @@ pub(super) async fn whole(context: &Context, mut reply: Reply, start: &[u8]) -> 
     }
     match read(&mut body, max) {
         Ok(mut summary) => {
-            if reply.head.provider == Provider::Bedrock {
-                summary.usage.tokens.compare(&reply.head.tokens());
-            }
+            summary.usage.tokens.compare(&reply.head.tokens());
             Ok(Arrived::Whole(body, Box::new(summary)))
         }
         Err(error) if error.http.is_some() => Err(error),

@@ -8,7 +8,8 @@ use crate::delivery::{Account, Pushing};
 use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
-use crate::provider::{Prepared, Provider};
+use crate::provider::Prepared;
+use crate::settings::CallKey;
 use crate::telemetry::Answered;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -112,17 +113,14 @@ fn record(
     // A call of which nothing left this process is no use of anything; what AWS wants signed was not sent unsigned.
     let unsent = progress.attempts == 0 || error.is_some_and(|error| error.code == Code::Aws);
     let account = job.metering.account.as_ref();
-    if unsent || account.is_none() && job.span.is_none() {
+    let is_tried_again = progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false);
+    if unsent || is_tried_again || account.is_none() && job.span.is_none() {
+        job.key.iter().for_each(CallKey::give_back);
         return (None, None);
     }
-    if progress.retryable && error.is_some() && job.request.choices.meter_retryable == Some(false) {
-        return (None, None);
-    }
-    let bedrock = match &job.prepared {
-        Prepared::Bedrock(prepared) if progress.provider == Provider::Bedrock => Some(prepared),
-        _ => None,
-    };
-    let call = meter::Call {
+    // Where another was asked instead, what was prepared says nothing of who answered.
+    let asked = Some(&job.prepared).filter(|prepared| prepared.provider() == progress.provider);
+    let call = meter::CallFacts {
         service: progress.provider.into(),
         request: &job.request.facts,
         metadata: &job.metering.metadata,
@@ -132,8 +130,8 @@ fn record(
         estimated_output: seen.estimated_output,
         mark_unbilled_refusals: context.settings.mark_unbilled_refusals,
         end: End::of(error),
-        bedrock_model: bedrock.map(|prepared| prepared.model()),
-        region: bedrock.and_then(|prepared| prepared.region()),
+        bedrock_model: asked.and_then(Prepared::model),
+        region: asked.and_then(Prepared::region),
         batch: None,
         prompts: seen.prompts,
         capture: job.metering.capture,

@@ -20,6 +20,7 @@ use self::handles::{Handles, Object};
 use self::live::Live;
 use self::process::{flush_at_exit, process};
 use self::runtime::Runtime;
+use crate::call::observed::Told;
 use crate::call::observed::ledger::Ledger;
 use crate::call::{self, Call, Context, Job, Owner, Unfinished};
 use crate::common::error::{Code, Result};
@@ -165,15 +166,26 @@ impl Client {
     }
 
     /// Whether a call would be refused by a budget: JSON, or the refusal.
-    pub fn check_budget(self: &Arc<Self>, request: &str, scope: Option<Arc<Scope>>) -> Result<Vec<u8>> {
+    pub fn check_budget(self: &Arc<Self>, call: &str, scope: Option<Arc<Scope>>) -> Result<Vec<u8>> {
         let scope = scope.unwrap_or_default();
-        let request = Request::parse_within(request, Streaming::AsRequested, &scope.choices)?;
+        let told = Told::parse_planned(call)?;
+        let request = Request::parse_within(told.body(), Streaming::AsRequested, &scope.choices)?;
         if self.budgets.is_on() {
             self.keep_rules()?;
         }
-        let provider = choice::choose(&self.context.settings, Some(&request.choices), &environment).provider;
-        let metadata = self.metadata(&request, &scope, None);
-        self.budgets.check(&Caller::new(&request.facts.model, Service::from(provider).label(), &metadata.attribution()))
+        let ours = || choice::choose(&self.context.settings, Some(&request.choices), &environment).provider.into();
+        let service = told.service.unwrap_or_else(ours);
+        let model = told.model.as_deref().filter(|_| request.facts.model.is_empty()).unwrap_or(&request.facts.model);
+        let mut metadata = self.metadata(&request, &scope, told.region.as_deref());
+        if let Some(over) = &told.metadata {
+            metadata = metadata.overlay(over);
+        }
+        let attribution = metadata.attribution();
+        let caller = Caller::new(model, service.label(), &attribution);
+        match told.admit {
+            true => self.budgets.admit(&caller).map(|()| br#"{"allowed":true}"#.to_vec()),
+            false => self.budgets.check(&caller),
+        }
     }
 
     fn keep_rules(&self) -> Result<()> {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metering {
+pub enum MeteringState {
     /// No key.
     Off,
     On,
@@ -26,7 +26,7 @@ pub struct Status {
     pub initialized: bool,
     /// Who would be asked by a call without its own choice.
     pub provider: Choice,
-    pub metering: Metering,
+    pub metering: MeteringState,
     pub calls_in_flight: i64,
     pub calls_started: i64,
     pub calls_failed: i64,
@@ -71,7 +71,7 @@ pub fn status() -> Result<Status> {
 
 /// Whether a call made now would be metered, selective metering apart.
 pub fn would_meter() -> bool {
-    status().is_ok_and(|status| status.metering != Metering::Off)
+    status().is_ok_and(|status| status.metering != MeteringState::Off)
 }
 
 fn of(client: &Client) -> Status {
@@ -121,11 +121,11 @@ fn configured_spool(settings: &Settings) -> Option<SpoolState> {
     settings.spool_directory(&environment).map(|directory| SpoolState { directory, trouble: None })
 }
 
-fn metering(settings: &Settings, has_key: bool) -> Metering {
+fn metering(settings: &Settings, has_key: bool) -> MeteringState {
     match (has_key, settings.selective_metering) {
-        (false, _) => Metering::Off,
-        (true, true) => Metering::Selective,
-        (true, false) => Metering::On,
+        (false, _) => MeteringState::Off,
+        (true, true) => MeteringState::Selective,
+        (true, false) => MeteringState::On,
     }
 }
 
@@ -133,9 +133,9 @@ impl Status {
     pub fn to_json(&self) -> Value {
         let counts = &self.delivery;
         let metering = match self.metering {
-            Metering::Off => "off: no Revenium key",
-            Metering::On => "on",
-            Metering::Selective => "selective",
+            MeteringState::Off => "off: no Revenium key",
+            MeteringState::On => "on",
+            MeteringState::Selective => "selective",
         };
         json!({
             "version": env!("CARGO_PKG_VERSION"),

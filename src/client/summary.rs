@@ -16,7 +16,7 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// What is printed of one call.
-pub struct Summary {
+pub struct CallSummary {
     model: Option<String>,
     provider: Option<&'static str>,
     input: Option<i64>,
@@ -28,10 +28,10 @@ pub struct Summary {
 
 /// Those whose cost is being asked for.
 #[derive(Default)]
-pub struct Waiting(Mutex<(u64, BTreeMap<u64, Summary>)>);
+pub struct Waiting(Mutex<(u64, BTreeMap<u64, CallSummary>)>);
 
 impl Waiting {
-    fn add(&self, summary: Summary) -> u64 {
+    fn add(&self, summary: CallSummary) -> u64 {
         let mut waiting = self.0.lock();
         waiting.0 += 1;
         let number = waiting.0;
@@ -39,23 +39,23 @@ impl Waiting {
         number
     }
 
-    fn take(&self, number: u64) -> Option<Summary> {
+    fn take(&self, number: u64) -> Option<CallSummary> {
         self.0.lock().1.remove(&number)
     }
 
-    fn take_all(&self) -> BTreeMap<u64, Summary> {
+    fn take_all(&self) -> BTreeMap<u64, CallSummary> {
         std::mem::take(&mut self.0.lock().1)
     }
 }
 
 impl Client {
     /// What is to be printed of a call, if anything is.
-    pub(super) fn summary_of(&self, outcome: &Outcome, metadata: &Metadata) -> Option<Summary> {
+    pub(super) fn summary_of(&self, outcome: &Outcome, metadata: &Metadata) -> Option<CallSummary> {
         if self.context.settings.print_summary == PrintSummary::Off {
             return None;
         }
         let tokens = &outcome.summary.usage.tokens;
-        Some(Summary {
+        Some(CallSummary {
             model: outcome.facts.model.clone(),
             provider: outcome.facts.provider.map(|provider| Service::from(provider).label()),
             input: tokens.input,
@@ -67,7 +67,7 @@ impl Client {
     }
 
     /// Print it, once its cost is known where it can be.
-    pub(super) fn print_summary(self: &Arc<Self>, summary: Summary) {
+    pub(super) fn print_summary(self: &Arc<Self>, summary: CallSummary) {
         let params = json!({ "transactionId": summary.transaction_id }).to_string();
         let askable = self.platform.prepare("completions.cost", Some(&params), &environment).is_ok();
         let (true, Ok(runtime)) = (askable, self.runtime()) else {
@@ -110,7 +110,7 @@ impl Client {
     }
 }
 
-impl Summary {
+impl CallSummary {
     fn print(&self, how: PrintSummary, cost: Option<f64>) {
         let text = if how == PrintSummary::Json { self.json(cost) } else { self.human(cost) };
         // Nobody reads it any more: that is no reason to panic.
@@ -160,8 +160,8 @@ impl Summary {
 mod tests {
     use super::*;
 
-    fn summary() -> Summary {
-        Summary {
+    fn summary() -> CallSummary {
+        CallSummary {
             model: Some("claude-haiku-4-5".into()),
             provider: Some("ANTHROPIC"),
             input: Some(25),
@@ -176,7 +176,7 @@ mod tests {
     fn for_people_and_for_programs() {
         let text = summary().human(None);
         assert!(text.contains("tokens    25 input, 17 output, 42 total\n  cost      unavailable\n"), "{text}");
-        let priced = Summary { trace_id: Some("t".into()), output: None, ..summary() }.human(Some(0.0125));
+        let priced = CallSummary { trace_id: Some("t".into()), output: None, ..summary() }.human(Some(0.0125));
         assert!(priced.contains("25 input, ? output, ? total\n  cost      $0.012500\n  trace     t\n"), "{priced}");
         let line: Value = serde_json::from_str(&summary().json(Some(0.5))).unwrap();
         assert_eq!(

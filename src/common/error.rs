@@ -40,77 +40,67 @@ pub enum Code {
     Overloaded = -50,
 }
 
-/// With a NUL behind each name, for C.
-const NAMES: &[(Code, &str)] = &[
-    (Code::Ok, "REVENIUM_OK\0"),
-    (Code::Empty, "REVENIUM_EMPTY\0"),
-    (Code::Internal, "REVENIUM_E_INTERNAL\0"),
-    (Code::Argument, "REVENIUM_E_ARGUMENT\0"),
-    (Code::Utf8, "REVENIUM_E_UTF8\0"),
-    (Code::Json, "REVENIUM_E_JSON\0"),
-    (Code::Handle, "REVENIUM_E_HANDLE\0"),
-    (Code::Config, "REVENIUM_E_CONFIG\0"),
-    (Code::Already, "REVENIUM_E_ALREADY\0"),
-    (Code::Closed, "REVENIUM_E_CLOSED\0"),
-    (Code::WouldDeadlock, "REVENIUM_E_WOULD_DEADLOCK\0"),
-    (Code::Timeout, "REVENIUM_E_TIMEOUT\0"),
-    (Code::Cancelled, "REVENIUM_E_CANCELLED\0"),
-    (Code::Buffer, "REVENIUM_E_BUFFER\0"),
-    (Code::Busy, "REVENIUM_E_BUSY\0"),
-    (Code::Forked, "REVENIUM_E_FORKED\0"),
-    (Code::Unsupported, "REVENIUM_E_UNSUPPORTED\0"),
-    (Code::Connection, "REVENIUM_E_CONNECTION\0"),
-    (Code::Stream, "REVENIUM_E_STREAM\0"),
-    (Code::Aws, "REVENIUM_E_AWS\0"),
-    (Code::Budget, "REVENIUM_E_BUDGET\0"),
-    (Code::Api, "REVENIUM_E_API\0"),
-    (Code::BadRequest, "REVENIUM_E_BAD_REQUEST\0"),
-    (Code::Authentication, "REVENIUM_E_AUTHENTICATION\0"),
-    (Code::PermissionDenied, "REVENIUM_E_PERMISSION_DENIED\0"),
-    (Code::NotFound, "REVENIUM_E_NOT_FOUND\0"),
-    (Code::Conflict, "REVENIUM_E_CONFLICT\0"),
-    (Code::RequestTooLarge, "REVENIUM_E_REQUEST_TOO_LARGE\0"),
-    (Code::Unprocessable, "REVENIUM_E_UNPROCESSABLE\0"),
-    (Code::RateLimit, "REVENIUM_E_RATE_LIMIT\0"),
-    (Code::InternalServer, "REVENIUM_E_INTERNAL_SERVER\0"),
-    (Code::Overloaded, "REVENIUM_E_OVERLOADED\0"),
+/// Each code, its name with a NUL behind it for C, and `error.type` as the Messages API calls it or would call it.
+const CODES: &[(Code, &str, &str)] = &[
+    (Code::Ok, "REVENIUM_OK\0", "client_error"),
+    (Code::Empty, "REVENIUM_EMPTY\0", "client_error"),
+    (Code::Internal, "REVENIUM_E_INTERNAL\0", "client_error"),
+    (Code::Argument, "REVENIUM_E_ARGUMENT\0", "client_error"),
+    (Code::Utf8, "REVENIUM_E_UTF8\0", "client_error"),
+    (Code::Json, "REVENIUM_E_JSON\0", "client_error"),
+    (Code::Handle, "REVENIUM_E_HANDLE\0", "client_error"),
+    (Code::Config, "REVENIUM_E_CONFIG\0", "client_error"),
+    (Code::Already, "REVENIUM_E_ALREADY\0", "client_error"),
+    (Code::Closed, "REVENIUM_E_CLOSED\0", "client_error"),
+    (Code::WouldDeadlock, "REVENIUM_E_WOULD_DEADLOCK\0", "client_error"),
+    (Code::Timeout, "REVENIUM_E_TIMEOUT\0", "timeout_error"),
+    (Code::Cancelled, "REVENIUM_E_CANCELLED\0", "cancelled"),
+    (Code::Buffer, "REVENIUM_E_BUFFER\0", "client_error"),
+    (Code::Busy, "REVENIUM_E_BUSY\0", "client_error"),
+    (Code::Forked, "REVENIUM_E_FORKED\0", "client_error"),
+    (Code::Unsupported, "REVENIUM_E_UNSUPPORTED\0", "client_error"),
+    (Code::Connection, "REVENIUM_E_CONNECTION\0", "connection_error"),
+    (Code::Stream, "REVENIUM_E_STREAM\0", "stream_error"),
+    (Code::Aws, "REVENIUM_E_AWS\0", "aws_error"),
+    (Code::Budget, "REVENIUM_E_BUDGET\0", "billing_error"),
+    (Code::Api, "REVENIUM_E_API\0", "api_error"),
+    (Code::BadRequest, "REVENIUM_E_BAD_REQUEST\0", "invalid_request_error"),
+    (Code::Authentication, "REVENIUM_E_AUTHENTICATION\0", "authentication_error"),
+    (Code::PermissionDenied, "REVENIUM_E_PERMISSION_DENIED\0", "permission_error"),
+    (Code::NotFound, "REVENIUM_E_NOT_FOUND\0", "not_found_error"),
+    (Code::Conflict, "REVENIUM_E_CONFLICT\0", "conflict_error"),
+    (Code::RequestTooLarge, "REVENIUM_E_REQUEST_TOO_LARGE\0", "request_too_large"),
+    (Code::Unprocessable, "REVENIUM_E_UNPROCESSABLE\0", "invalid_request_error"),
+    (Code::RateLimit, "REVENIUM_E_RATE_LIMIT\0", "rate_limit_error"),
+    (Code::InternalServer, "REVENIUM_E_INTERNAL_SERVER\0", "api_error"),
+    (Code::Overloaded, "REVENIUM_E_OVERLOADED\0", "overloaded_error"),
 ];
 
 impl Code {
     /// `REVENIUM_E_RATE_LIMIT` for `Code::RateLimit`.
     pub fn name(self) -> &'static str {
-        NAMES
-            .iter()
-            .find(|(code, _)| *code == self)
-            .map_or("REVENIUM_E_UNKNOWN\0", |(_, name)| name)
-            .trim_end_matches('\0')
+        Code::name_of_number(self as i32).trim_end_matches('\0')
     }
 
     /// The name of the code with this number, with a NUL behind it for C.
     pub fn name_of_number(number: i32) -> &'static str {
-        NAMES.iter().find(|(code, _)| *code as i32 == number).map_or("REVENIUM_E_UNKNOWN\0", |(_, name)| name)
+        let found = CODES.iter().find(|(code, ..)| *code as i32 == number);
+        found.map_or("REVENIUM_E_UNKNOWN\0", |(_, name, _)| name)
     }
 
     /// `error.type` as the Messages API would call it.
     pub fn error_type(self) -> &'static str {
-        match self {
-            Code::BadRequest | Code::Unprocessable => "invalid_request_error",
-            Code::Authentication => "authentication_error",
-            Code::PermissionDenied => "permission_error",
-            Code::NotFound => "not_found_error",
-            Code::Conflict => "conflict_error",
-            Code::RequestTooLarge => "request_too_large",
-            Code::RateLimit => "rate_limit_error",
-            Code::Overloaded => "overloaded_error",
-            Code::Timeout => "timeout_error",
-            Code::Cancelled => "cancelled",
-            Code::Connection => "connection_error",
-            Code::Stream => "stream_error",
-            Code::Aws => "aws_error",
-            Code::Budget => "billing_error",
-            Code::Api | Code::InternalServer => "api_error",
-            _ => "client_error",
+        CODES.iter().find(|(code, ..)| *code == self).map_or("client_error", |(.., kind)| kind)
+    }
+
+    /// The code for an `error.type` of the Messages API; `None`: it is newer, or somebody else's.
+    pub fn of_error_type(kind: &str) -> Option<Code> {
+        // What it answers with 500, and its own time limit.
+        if matches!(kind, "api_error" | "timeout_error") {
+            return Some(Code::InternalServer);
         }
+        let answered = CODES.iter().filter(|(code, ..)| (*code as i32) < Code::Api as i32);
+        answered.filter(|(.., known)| *known == kind).map(|(code, ..)| *code).next()
     }
 
     /// The code for an HTTP status of 400 and above.

@@ -11,15 +11,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
 use std::mem;
-use std::process;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use once_cell::race::OnceBox;
-
 use crate::common::error::{Code, Error, Result};
-use crate::common::os;
+use crate::common::os::{self, PerProcess};
 
 /// As in the header: `REVENIUM_LOG_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,15 +106,10 @@ pub fn subscribe(subscriber: &Arc<dyn Subscriber>, level: Option<Level>) {
     current().subscribe(subscriber, level);
 }
 
-#[allow(unused_macros)]
 macro_rules! error { ($($t:tt)*) => { $crate::common::log::line!(Error, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! warn_ { ($($t:tt)*) => { $crate::common::log::line!(Warn, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! info { ($($t:tt)*) => { $crate::common::log::line!(Info, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! debug { ($($t:tt)*) => { $crate::common::log::line!(Debug, $($t)*) } }
-#[allow(unused_macros)]
 macro_rules! line {
     ($level:ident, $($t:tt)*) => {
         if $crate::common::log::enabled($crate::common::log::Level::$level) {
@@ -126,14 +118,13 @@ macro_rules! line {
     };
 }
 
-#[allow(unused_imports)] // Not every level is in use at every time.
 pub(crate) use {debug, error, info, line, warn_ as warn};
 
 /// The most talkative level anybody wants.
 static THRESHOLD: AtomicI32 = AtomicI32::new(Level::Warn as i32);
 
-/// The log of the first process that used it; those of its forked children hang on `next`.
-static FIRST: Log = Log::new(&THRESHOLD);
+/// This process's log.
+static LOG: PerProcess<Log> = PerProcess::empty();
 
 thread_local! {
     /// Set while this thread runs a sink or a subscriber.
@@ -143,18 +134,14 @@ thread_local! {
 /// One process's log.
 ///
 /// A fork may happen while another thread holds a lock, and in the child nobody is left to unlock it. So a child never
-/// waits for its parent's locks: at its first line it starts a log of its own, with the parent's routes, and appends
-/// it to the chain. The parent's is left as it is. Standard mutexes, because theirs have no state outside themselves
-/// that a fork could tear.
+/// waits for its parent's locks: at its first line it starts a log of its own, with the parent's routes. The parent's is left
+/// as it is. Standard mutexes, because theirs have no state outside themselves that a fork could tear.
 struct Log {
-    /// The process this belongs to; 0 until it is first used.
-    pid: AtomicU32,
     /// Held while the sink runs: one line at a time.
     turn: Mutex<()>,
     /// Held for moments, never while foreign code runs.
     routes: Mutex<Routes>,
     threshold: &'static AtomicI32,
-    next: OnceBox<Log>,
 }
 
 #[derive(Default)]
@@ -175,39 +162,17 @@ impl Routes {
     }
 }
 
-/// This process's log.
 fn current() -> &'static Log {
-    FIRST.of_process(process::id())
+    LOG.get(|parent| parent.map_or_else(|| Log::new(&THRESHOLD), Log::for_child))
 }
 
 impl Log {
-    const fn new(threshold: &'static AtomicI32) -> Log {
-        let routes = Routes { stderr: Level::Warn, sink: None, subscribers: Vec::new() };
-        Log {
-            pid: AtomicU32::new(0),
-            turn: Mutex::new(()),
-            routes: Mutex::new(routes),
-            threshold,
-            next: OnceBox::new(),
-        }
+    fn new(threshold: &'static AtomicI32) -> Log {
+        Log { turn: Mutex::new(()), routes: Mutex::default(), threshold }
     }
 
-    /// The log of process `pid`: the last of the chain, or a new one behind it.
-    fn of_process(&self, pid: u32) -> &Log {
-        let mut log = self;
-        while let Some(next) = log.next.get() {
-            log = next;
-        }
-        match log.pid.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => log,
-            Err(owner) if owner == pid => log,
-            Err(_) => log.next.get_or_init(|| Box::new(log.for_child(pid))),
-        }
-    }
-
-    fn for_child(&self, pid: u32) -> Log {
+    fn for_child(&self) -> Log {
         let child = Log::new(self.threshold);
-        child.pid.store(pid, Ordering::Relaxed);
         // Subscribers are queues of the parent's, which no one reads here.
         if let Ok(parent) = self.routes.try_lock() {
             let (stderr, sink) = (parent.stderr, parent.sink.clone());

@@ -13,10 +13,6 @@ pub use std::sync::MutexGuard;
 pub struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub fn new(value: T) -> Mutex<T> {
-        Mutex(std::sync::Mutex::new(value))
-    }
-
     /// A panic of whoever held it changes nothing: exports turn panics into errors, and what is inside stays whole.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

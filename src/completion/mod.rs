@@ -79,7 +79,7 @@ impl Target {
             Target::Caller { inbox, .. } => inbox.put_events(batch),
             Target::Callbacks(callbacks) => callbacks.inbox.put_events(batch),
             Target::Queue { queue, tag, backpressure } => {
-                queue.push_events(&batch, call.number(), *tag, backpressure)?
+                queue.push_events(&batch, call.number(), *tag, backpressure)?;
             }
         }
         Ok(())

@@ -96,7 +96,7 @@ impl Queue {
         Queue { over, ..Queue::default() }
     }
 
-    /// The events of one network read. To be followed by [`Queue::ring`], as all that is pushed.
+    /// The events of one network read. To be followed by [`Queue::wake_reader`], as all that is pushed.
     pub fn push_events(&self, batch: &Batch, call: u64, tag: u64, backpressure: &Arc<Backpressure>) -> Result<()> {
         let mut bytes = Vec::with_capacity(batch.bytes() + batch.len() * (HEADER + 8));
         for event in batch.iter() {

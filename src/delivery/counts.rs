@@ -30,6 +30,10 @@ pub enum Reason {
 impl Reason {
     const COUNT: usize = 6;
 
+    /// As the journal numbers them, from 1. Only ever added to.
+    pub(super) const NUMBERED: [Reason; Reason::COUNT] =
+        [Reason::QueueFull, Reason::Refused, Reason::Expired, Reason::Shutdown, Reason::SpoolFull, Reason::Corrupt];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::QueueFull => "queue_full",

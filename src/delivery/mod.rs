@@ -24,9 +24,9 @@ mod tests;
 mod url;
 
 pub use account::Account;
-pub use counts::{Circuit, Counts, Dropped, LastError, Reason};
+pub use counts::{Circuit, Counts, Dropped, Reason};
 pub use queue::Left;
-pub use record::{Endpoint, Fate, Outgoing, Row};
+pub use record::{Cause, Endpoint, Fate, Outgoing, Row};
 pub use url::completions_url;
 
 use std::collections::HashSet;
@@ -43,7 +43,7 @@ use tokio::task::AbortHandle;
 
 use self::counts::Counters;
 use self::journal::{Group, Journal};
-use self::queue::{Limits, Queue, now_ms};
+use self::queue::{Limits, RecordQueue, now_ms};
 use crate::common::log::{error, warn};
 
 /// How to deliver. `Options::default()` is what the library ships with.
@@ -171,7 +171,7 @@ pub struct Delivery {
     moved: AtomicBool,
     report: Box<dyn Fn(&Report) + Send + Sync>,
     counters: Arc<Counters>,
-    queue: Arc<Queue>,
+    queue: Arc<RecordQueue>,
     journal: Option<Arc<Journal>>,
     wake: Notify,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -191,7 +191,7 @@ impl Delivery {
     ) -> Arc<Delivery> {
         let counters = Arc::new(Counters::new());
         let (records, bytes, linger) = (options.queue_records, options.queue_bytes, options.linger);
-        let queue = Arc::new(Queue::new(Limits { records, bytes, linger }, Arc::clone(&counters)));
+        let queue = Arc::new(RecordQueue::new(Limits { records, bytes, linger }, Arc::clone(&counters)));
         let journal = options.journal.clone().map(|options| Journal::new(options, &destination, Arc::clone(&queue)));
         Arc::new(Delivery {
             destination: Mutex::new(destination),

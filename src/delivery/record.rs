@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::counts::Reason;
+
 /// Numbers records in the order they came, within one process.
 pub type Seq = u64;
 
@@ -85,7 +87,22 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Delivered,
-    GivenUp,
+    GivenUp(Cause),
+}
+
+/// Why a record was given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// `None`: somebody dropped it by hand, or an earlier version of the library did not say.
+    pub reason: Option<Reason>,
+    /// What Revenium answered to it.
+    pub http_status: Option<u16>,
+}
+
+impl From<Reason> for Fate {
+    fn from(reason: Reason) -> Fate {
+        Fate::GivenUp(Cause { reason: Some(reason), http_status: None })
+    }
 }
 
 /// How many records lie in the journal.

@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct Attempt {
     pub verdict: Verdict,
     pub status: Option<u16>,
     pub code: Code,
@@ -43,9 +43,9 @@ pub(super) struct Outcome {
     pub message: String,
 }
 
-impl Outcome {
+impl Attempt {
     fn without_answer(verdict: Verdict, code: Code, message: impl Into<String>) -> Self {
-        Outcome { verdict, status: None, code, message: message.into() }
+        Attempt { verdict, status: None, code, message: message.into() }
     }
 
     /// The name of this failure in reports.
@@ -61,9 +61,9 @@ impl Outcome {
 }
 
 /// Send `record` once. The bytes and the idempotency key are the same at every attempt: Revenium compares them.
-pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing, timeout: Duration) -> Outcome {
+pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing, timeout: Duration) -> Attempt {
     let Some(mut key) = HeaderValue::from_str(&to.key).ok().filter(|key| !key.is_empty()) else {
-        return Outcome::without_answer(Verdict::Astray, Code::Config, "there is no usable Revenium key");
+        return Attempt::without_answer(Verdict::Astray, Code::Config, "there is no usable Revenium key");
     };
     key.set_sensitive(true);
     let request = client
@@ -77,19 +77,19 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
         .build();
     let Ok(request) = request else {
         let message = "the record does not make a valid HTTP request";
-        return Outcome::without_answer(Verdict::Drop(Reason::Refused), Code::Internal, message);
+        return Attempt::without_answer(Verdict::Drop(Reason::Refused), Code::Internal, message);
     };
 
     let unreachable = Verdict::Retry { after: None, outage: true };
     let response = match tokio::time::timeout(timeout, client.execute(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) if error.is_timeout() => {
-            return Outcome::without_answer(unreachable, Code::Timeout, "Revenium did not answer in time");
+            return Attempt::without_answer(unreachable, Code::Timeout, "Revenium did not answer in time");
         }
-        Ok(Err(error)) => return Outcome::without_answer(unreachable, Code::Connection, connection_trouble(&error)),
+        Ok(Err(error)) => return Attempt::without_answer(unreachable, Code::Connection, connection_trouble(&error)),
         Err(_) => {
             let message = format!("Revenium did not answer within {timeout:?}");
-            return Outcome::without_answer(unreachable, Code::Timeout, message);
+            return Attempt::without_answer(unreachable, Code::Timeout, message);
         }
     };
 
@@ -97,11 +97,11 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
     let body = Body::of(&headers, &drain(response).await);
     let verdict = judge(status, &headers, body, SystemTime::now());
     if verdict == Verdict::Delivered {
-        return Outcome { verdict, status: Some(status), code: Code::Ok, message: String::new() };
+        return Attempt { verdict, status: Some(status), code: Code::Ok, message: String::new() };
     }
     let code = if status < 400 { Code::Api } else { Code::of_status(status) };
     let hint = hint(status, body).map(|hint| format!(": {hint}")).unwrap_or_default();
-    Outcome {
+    Attempt {
         verdict,
         status: Some(status),
         code,

@@ -15,7 +15,7 @@ use reqwest::Client;
 use super::counts::{Circuit as CircuitState, LastError, Reason};
 use super::queue::{Settle, Take, Work};
 use super::retry::{self, Circuit, Permit};
-use super::send::{self, Outcome, Verdict};
+use super::send::{self, Attempt, Verdict};
 use super::{Delivery, Report};
 use crate::common::log::{debug, error, info, warn};
 
@@ -60,7 +60,7 @@ struct Sender<'a> {
 struct Done {
     work: Work,
     probe: bool,
-    outcome: Outcome,
+    outcome: Attempt,
 }
 
 impl Sender<'_> {
@@ -160,7 +160,7 @@ impl Sender<'_> {
             Verdict::Drop(reason) => {
                 // The record is out of the way: the next probe may go at once.
                 self.circuit.answered(now, probe, Duration::ZERO);
-                Settle::Dropped(reason)
+                Settle::Dropped(reason, outcome.status)
             }
         };
         delivery.counters.set_cut_off(outcome.status.is_none());
@@ -189,7 +189,7 @@ impl Sender<'_> {
         self.expedite_at = retry::later(now, crate::common::retry::LONGEST);
     }
 
-    fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Outcome) {
+    fn failed(&mut self, now: Instant, probe: bool, interval: Duration, outcome: &Attempt) {
         if self.circuit.failed(now, probe, interval) {
             self.delivery.counters.set_circuit(CircuitState::Open);
             if outcome.verdict != Verdict::Astray {
@@ -212,7 +212,7 @@ impl Sender<'_> {
         Settle::Wait { due: retry::later(now, delay), not_before: retry::later(now, after) }
     }
 
-    fn tell_failure(&self, work: &Work, outcome: Outcome) {
+    fn tell_failure(&self, work: &Work, outcome: Attempt) {
         let (delivery, reason) = (self.delivery, outcome.reason());
         let dropped = matches!(outcome.verdict, Verdict::Drop(_));
         debug!("usage record {}, attempt {}: {}", work.record.transaction_id, work.attempt, outcome.message);
@@ -225,7 +225,7 @@ impl Sender<'_> {
             }
             _ => {}
         }
-        let Outcome { status: http_status, code, message, .. } = outcome;
+        let Attempt { status: http_status, code, message, .. } = outcome;
         delivery.counters.failed(LastError { code, http_status, message: message.clone(), at: SystemTime::now() });
         delivery.tell(Report { reason, http_status, records: 1, dropped, message });
     }

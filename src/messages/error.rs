@@ -27,22 +27,6 @@ pub(super) fn instead_of_message(object: &Object<'_>) -> bool {
         }
 }
 
-/// The code for an `error.type` of the Messages API; `None`: it is newer, or somebody else's.
-pub fn code_of(kind: &str) -> Option<Code> {
-    Some(match kind {
-        "overloaded_error" => Code::Overloaded,
-        "rate_limit_error" => Code::RateLimit,
-        "api_error" | "timeout_error" => Code::InternalServer,
-        "authentication_error" => Code::Authentication,
-        "permission_error" => Code::PermissionDenied,
-        "not_found_error" => Code::NotFound,
-        "request_too_large" => Code::RequestTooLarge,
-        "invalid_request_error" => Code::BadRequest,
-        "conflict_error" => Code::Conflict,
-        _ => return None,
-    })
-}
-
 /// What `data`, an error envelope, says. The sentence quotes no more than its type. `whence` begins the sentence.
 pub(super) fn of(data: &[u8], whence: &str) -> Error {
     let object = std::str::from_utf8(data).ok().and_then(Object::parse);
@@ -50,7 +34,7 @@ pub(super) fn of(data: &[u8], whence: &str) -> Error {
     let part = |name: &str| [&inner, &object].into_iter().flatten().find_map(|object| object.get_non_null(name));
     let kind = inner.as_ref().and_then(|inner| inner.string("type")).unwrap_or_default();
     let status = ["code", "status", "statusCode"].into_iter().filter_map(part).find_map(count);
-    let code = code_of(&kind).unwrap_or(match status {
+    let code = Code::of_error_type(&kind).unwrap_or(match status {
         Some(status @ 400..=599) => Code::of_status(u16::try_from(status).unwrap_or_default()),
         _ => Code::Api,
     });

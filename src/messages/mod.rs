@@ -16,10 +16,9 @@ mod sse;
 pub mod summary;
 
 pub use batch::{Batch, Event, Kind};
-pub use error::code_of as code_of_error;
-pub use facts::{Asked, RequestFacts};
+pub use facts::RequestFacts;
 pub use message::Message;
-pub use summary::{Iteration, Summary, Tokens, Usage, Written, text_of};
+pub use summary::{Iteration, Summary, Tokens, Written, text_of};
 
 use serde::de::IgnoredAny;
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::summary::Usage;
 use super::*;
 use crate::common::json::object::quote;
 

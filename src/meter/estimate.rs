@@ -77,7 +77,8 @@ impl Ratios {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{Tokens, Usage};
+    use crate::messages::Tokens;
+    use crate::messages::summary::Usage;
     use proptest::prelude::*;
 
     fn summary(output: i64, text: u64, uncounted: u64, counted: i64) -> Summary {

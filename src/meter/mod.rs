@@ -1,7 +1,7 @@
 //! METER: the facts of one call become the records that go to Revenium.
 //!
 //! Pure: no I/O, no clock, no runtime. `metadata` reads what the user tells about the call
-//! (`fields` is the table of what can be told, `trace` where the environment tells it), `record` writes it all down.
+//! (`fields` is the table of what can be told, `value` how it is read), `record` writes it all down.
 
 pub mod capture;
 mod ending;
@@ -16,7 +16,6 @@ pub mod scope;
 mod subscriber;
 mod time;
 mod tool;
-pub mod trace;
 mod value;
 
 use crate::common::error::{Code, Error};
@@ -89,7 +88,7 @@ impl<'a> End<'a> {
 }
 
 /// Everything a record says about one call.
-pub struct Call<'a> {
+pub struct CallFacts<'a> {
     pub service: Service,
     pub request: &'a RequestFacts,
     /// The layers already laid over one another: call over scope over environment.

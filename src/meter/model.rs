@@ -1,7 +1,7 @@
 //! Which model a record names: the one that is priced.
 
 use super::value::cut;
-use super::{Call, Service};
+use super::{CallFacts, Service};
 
 /// Revenium stores no record with a longer one.
 const LONGEST: usize = 255;
@@ -10,17 +10,17 @@ const LONGEST: usize = 255;
 const UNKNOWN: &str = "unknown";
 
 /// Directly the dated model that answered, on Bedrock the id really called (its region prefix has its own price).
-pub(super) fn recorded<'a>(call: &Call<'a>) -> &'a str {
+pub(super) fn recorded<'a>(call: &CallFacts<'a>) -> &'a str {
     let replied = call.summary.and_then(|summary| summary.model.as_deref());
     known(&[called(call).and_then(model_id), replied, called(call), Some(&call.request.model)])
 }
 
 /// The model asked for, in the provider's own naming.
-pub(super) fn requested<'a>(call: &Call<'a>) -> &'a str {
+pub(super) fn requested<'a>(call: &CallFacts<'a>) -> &'a str {
     known(&[called(call).and_then(model_id), Some(&call.request.model)])
 }
 
-fn called<'a>(call: &Call<'a>) -> Option<&'a str> {
+fn called<'a>(call: &CallFacts<'a>) -> Option<&'a str> {
     call.bedrock_model.filter(|_| call.service == Service::Bedrock)
 }
 

@@ -5,7 +5,7 @@ use super::fields::{Field, Value};
 use super::subscriber::Subscriber;
 use super::time::Timestamps;
 use super::value::cut;
-use super::{Call, End, Record, Service, model};
+use super::{CallFacts, End, Record, Service, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};
 use serde_json::{Map, Value as Json};
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The main record, then one for each iteration that is billed on its own.
-pub fn records(call: &Call<'_>) -> Vec<Record> {
+pub fn records(call: &CallFacts<'_>) -> Vec<Record> {
     let stamps = Timestamps::of(&call.times, call.streamed);
     let main = main(call, &stamps);
     let iterations = call.summary.map_or(&[][..], |summary| &summary.usage.iterations);
@@ -27,7 +27,7 @@ pub fn records(call: &Call<'_>) -> Vec<Record> {
     records
 }
 
-fn main(call: &Call<'_>, stamps: &Timestamps) -> Record {
+fn main(call: &CallFacts<'_>, stamps: &Timestamps) -> Record {
     let failure = ending::failure(call.end, call.capture);
     let transaction_id = transaction_id(call);
     let key = Uuid::new_v4().simple();
@@ -58,7 +58,7 @@ fn main(call: &Call<'_>, stamps: &Timestamps) -> Record {
 }
 
 /// The message's id: it joins the record with the provider's logs. Never a constant, Revenium drops what it has seen.
-fn transaction_id(call: &Call<'_>) -> String {
+fn transaction_id(call: &CallFacts<'_>) -> String {
     if let Some(id) = call.batch {
         return id.into();
     }
@@ -80,7 +80,7 @@ fn is_billed(iteration: &Iteration) -> bool {
 }
 
 /// `parent`: the main record's transaction id and idempotency key.
-fn iteration(call: &Call<'_>, stamps: &Timestamps, parent: (&str, &str), at: usize, entry: &Iteration) -> Record {
+fn iteration(call: &CallFacts<'_>, stamps: &Timestamps, parent: (&str, &str), at: usize, entry: &Iteration) -> Record {
     let (parent, main_key) = parent;
     let transaction_id = format!("{parent}-iteration-{at}");
     let advisor = call.request.advisor_model.as_deref().filter(|_| entry.kind == "advisor_message");
@@ -141,7 +141,7 @@ const DECIDED: &[Field] = &[
     Field::PricingTier,
 ];
 
-fn write(call: &Call<'_>, stamps: &Timestamps, part: &Part<'_>) -> Vec<u8> {
+fn write(call: &CallFacts<'_>, stamps: &Timestamps, part: &Part<'_>) -> Vec<u8> {
     let (request, metadata, tokens) = (call.request, call.metadata, part.tokens);
     let count = |tokens: Option<i64>| tokens.map(|tokens| tokens.max(0));
     let (input, output) = (count(tokens.input).unwrap_or(0), count(tokens.output).unwrap_or(0));
@@ -220,7 +220,7 @@ fn write(call: &Call<'_>, stamps: &Timestamps, part: &Part<'_>) -> Vec<u8> {
 }
 
 /// What has no field of its own: where it was computed, and what was used beside tokens.
-fn attributes(call: &Call<'_>) -> Map<String, Json> {
+fn attributes(call: &CallFacts<'_>) -> Map<String, Json> {
     let mut attributes = Map::new();
     if let Some(usage) = call.summary.map(|summary| &summary.usage) {
         let tools = usage.server_tools.iter();
@@ -245,7 +245,7 @@ fn camel(snake: &str) -> String {
 }
 
 /// Anthropic bills no refusal that came before any output. AWS does not say so of itself.
-fn is_unbilled_refusal(call: &Call<'_>) -> bool {
+fn is_unbilled_refusal(call: &CallFacts<'_>) -> bool {
     call.mark_unbilled_refusals
         && call.service == Service::Anthropic
         && matches!(call.end, End::Complete)
@@ -262,7 +262,7 @@ fn stored(text: Option<&str>) -> Option<&str> {
     text.map(|text| cut(text.trim(), 255)).filter(|text| !text.is_empty())
 }
 
-fn subscriber<'a>(call: &Call<'a>) -> Option<Cow<'a, Subscriber>> {
+fn subscriber<'a>(call: &CallFacts<'a>) -> Option<Cow<'a, Subscriber>> {
     match call.metadata.get(Field::Subscriber) {
         Some(Value::Subscriber(subscriber)) => Some(Cow::Borrowed(subscriber)),
         _ => call.metadata.text(Field::CredentialAlias).map(|alias| Cow::Owned(Subscriber::of_alias(alias))),

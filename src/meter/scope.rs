@@ -18,17 +18,20 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub fn child(parent: Option<&Scope>, metadata: Option<&str>, meter: bool) -> Result<Scope> {
+    /// `beneath`: what the parent says wins.
+    pub fn child(parent: Option<&Scope>, metadata: Option<&str>, meter: bool, beneath: bool) -> Result<Scope> {
         let mut scope = parent.cloned().unwrap_or_default();
         scope.meter |= meter;
         let Some(text) = metadata else { return Ok(scope) };
         let members =
             object_of_request(text).map_err(|_| Error::new(Code::Json, "The metadata is not a JSON object."))?;
         if let Some(choices) = members.get("revenium") {
-            scope.choices = Choices::parse(choices.get())?.over(&scope.choices);
+            let own = Choices::parse(choices.get())?;
+            scope.choices = if beneath { scope.choices.over(&own) } else { own.over(&scope.choices) };
         }
         let fields = spliced(text, &members, |name, _| name == "revenium", &[]);
-        scope.metadata = scope.metadata.overlay(&Metadata::from_json(&String::from_utf8_lossy(&fields)));
+        let own = Metadata::from_json(&String::from_utf8_lossy(&fields));
+        scope.metadata = if beneath { own.overlay(&scope.metadata) } else { scope.metadata.overlay(&own) };
         Ok(scope)
     }
 }

@@ -83,12 +83,12 @@ pub fn rules_url(settings: &Settings, meter: &Url, team: &str) -> Option<Url> {
 }
 
 /// An operation that may be sent.
-pub struct Prepared {
+pub struct PreparedOperation {
     asked: Asked,
     key: Secret,
 }
 
-impl Prepared {
+impl PreparedOperation {
     /// Most time for it with all its attempts.
     pub fn timeout(&self) -> Option<Duration> {
         self.asked.timeout
@@ -120,7 +120,7 @@ impl Platform {
     }
 
     /// Check all that can be checked before anything is sent.
-    pub fn prepare(&self, operation: &str, params: Option<&str>, env: Environment<'_>) -> Result<Prepared> {
+    pub fn prepare(&self, operation: &str, params: Option<&str>, env: Environment<'_>) -> Result<PreparedOperation> {
         let operation = params::operation(operation)?;
         let asked = params::read(operation, params)?;
         let key = self.settings.platform_key(env).ok_or_else(|| {
@@ -145,18 +145,18 @@ impl Platform {
         if asked.team.is_none() && self.settings.team_id.is_none() && tenant(&key).is_none() {
             return Err(no_team());
         }
-        Ok(Prepared { asked, key })
+        Ok(PreparedOperation { asked, key })
     }
 
     /// Ask, and ask again where that may help.
-    pub async fn run(&self, http: &reqwest::Client, prepared: Prepared) -> Answer {
+    pub async fn run(&self, http: &reqwest::Client, prepared: PreparedOperation) -> Answer {
         let mut attempts = 0;
         let result = self.answer(http, prepared, &mut attempts).await;
         Answer { result, attempts }
     }
 
-    async fn answer(&self, http: &reqwest::Client, prepared: Prepared, attempts: &mut u32) -> Result<Vec<u8>> {
-        let Prepared { mut asked, key } = prepared;
+    async fn answer(&self, http: &reqwest::Client, prepared: PreparedOperation, attempts: &mut u32) -> Result<Vec<u8>> {
+        let PreparedOperation { mut asked, key } = prepared;
         let team = match asked.team.take().or_else(|| self.settings.team_id.clone()) {
             Some(team) => team,
             None => self.team_of_tenant(http, &key).await?,

@@ -80,7 +80,7 @@ impl Platform {
         operation: &Operation,
         request: &Request,
         attempts: &mut u32,
-    ) -> std::result::Result<Reply, Failure> {
+    ) -> Result<Reply, Failure> {
         let most = if self.health.is_doubted() { 0 } else { self.settings.platform_max_retries };
         let (mut retries, mut maybe_done) = (0, false);
         loop {
@@ -119,7 +119,7 @@ impl Platform {
         client: &reqwest::Client,
         method: Method,
         request: &Request,
-    ) -> std::result::Result<Heard, Unheard> {
+    ) -> Result<Heard, Unheard> {
         let method = match method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -175,7 +175,7 @@ fn wait(retries: u32, asked: Option<f64>) -> Duration {
 }
 
 /// The JSON of a success.
-fn content(operation: &Operation, heard: Heard, maybe_done: bool) -> std::result::Result<Reply, Failure> {
+fn content(operation: &Operation, heard: Heard, maybe_done: bool) -> Result<Reply, Failure> {
     let Heard { status, body, .. } = heard;
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Reply { body: operation.empty.as_bytes().to_vec() });
@@ -240,7 +240,7 @@ impl Failure {
     }
 }
 
-pub(super) type Sent = std::result::Result<Reply, Failure>;
+pub(super) type Sent = Result<Reply, Failure>;
 
 #[cfg(test)]
 mod tests {

@@ -85,7 +85,8 @@ pub fn is_aws(base: &str) -> bool {
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
 }
 
-#[cfg(all(test, feature = "bedrock"))]
+#[cfg(feature = "bedrock")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ pub mod bedrock;
 pub mod bedrock;
 pub mod choice;
 pub mod credentials;
-mod decoding;
+pub mod decoding;
 
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
@@ -70,19 +70,27 @@ impl Serialize for HeadersJson<'_> {
 }
 
 /// A request ready to be sent to its provider, any number of times, with the same bytes.
-#[cfg_attr(not(feature = "bedrock"), allow(clippy::large_enum_variant))]
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Prepared {
     Anthropic(anthropic::Prepared),
     Bedrock(bedrock::Prepared),
 }
 
 impl Prepared {
-    /// One attempt. `silence`: how long the provider may say nothing.
-    pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> Result<Reply, Failure> {
+    /// One attempt. `idle`: how long the provider may say nothing.
+    pub async fn send(&self, client: &Client, attempt: u32, idle: Duration) -> Result<Reply, Failure> {
         match self {
-            Prepared::Anthropic(prepared) => prepared.send(client, attempt, silence).await,
+            Prepared::Anthropic(prepared) => prepared.send(client, attempt, idle).await,
             // Boxed, so that a call that has nothing to do with AWS does not carry room for its futures.
-            Prepared::Bedrock(prepared) => Box::pin(prepared.send(client, silence)).await,
+            Prepared::Bedrock(prepared) => Box::pin(prepared.send(client, idle)).await,
+        }
+    }
+
+    /// The provider's own name for the model, where it has one.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Prepared::Anthropic(_) => None,
+            Prepared::Bedrock(prepared) => Some(prepared.model()),
         }
     }
 
@@ -124,6 +132,7 @@ pub struct Reply {
     pub body: Body,
 }
 
+#[cfg_attr(not(feature = "bedrock"), expect(clippy::large_enum_variant))]
 pub enum Body {
     Http(HttpBody),
     Bedrock(bedrock::Body),

@@ -51,7 +51,7 @@ impl Body {
 
 /// Event streams are AWS's.
 #[derive(Default)]
-pub struct Frames;
+pub struct Frames {}
 
 impl Frames {
     pub fn push(&mut self, _: &[u8], _: usize, _: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {

@@ -200,7 +200,7 @@ const CHOICES: &[Choice] = &[
             Some(())
         },
         example: r#""order-17""#,
-        meaning: "1 to 255 visible ASCII characters. The scope's records get `KEY`, `KEY:2`, `KEY:3` in the order of its calls, failures `KEY:err:…`. In Go, Node and Python give it to a single call, or as a scope's in C and C++.",
+        meaning: "1 to 255 visible ASCII characters. The scope's records get `KEY`, `KEY:2`, `KEY:3` in the order of its calls, failures `KEY:err:…`; an attempt that is tried again leaves its number to the next.",
     },
     Choice {
         name: "traceparent",

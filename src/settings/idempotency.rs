@@ -1,7 +1,9 @@
 //! Idempotency keys that a host chooses: the records of a scope are numbered in the order of its calls.
 
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 /// Revenium takes no longer keys.
@@ -11,33 +13,66 @@ const LONGEST: usize = 255;
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: Arc<str>,
-    used: Arc<AtomicU64>,
+    numbers: Arc<Mutex<Numbers>>,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    last: u64,
+    /// Of calls that left no record under their number: the next calls have them.
+    given_back: BTreeSet<u64>,
 }
 
 impl IdempotencyKey {
     /// `None`: Revenium would refuse it. It takes 1 to 255 visible ASCII characters.
     pub fn new(key: &str) -> Option<IdempotencyKey> {
         let is_key = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        is_key.then(|| IdempotencyKey { key: key.into(), used: Arc::default() })
+        is_key.then(|| IdempotencyKey { key: key.into(), numbers: Arc::default() })
     }
 
     /// For the next call.
     pub fn next(&self) -> CallKey {
-        CallKey { key: self.key.clone(), number: self.used.fetch_add(1, Ordering::Relaxed) + 1 }
+        let mut numbers = self.numbers.lock();
+        let number = numbers.given_back.pop_first().unwrap_or_else(|| {
+            numbers.last += 1;
+            numbers.last
+        });
+        CallKey { key: self.key.clone(), number, numbers: self.numbers.clone(), is_settled: AtomicBool::new(false) }
     }
 }
 
 /// The key of one call.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CallKey {
     key: Arc<str>,
     number: u64,
+    numbers: Arc<Mutex<Numbers>>,
+    /// The number is used up, or given back.
+    is_settled: AtomicBool,
+}
+
+impl Drop for CallKey {
+    fn drop(&mut self) {
+        self.give_back();
+    }
 }
 
 impl CallKey {
+    /// The call leaves no record under its number: whoever tries again has it, as he would have had without this attempt.
+    pub fn give_back(&self) {
+        if !self.is_settled.swap(true, Ordering::Relaxed) {
+            self.numbers.lock().given_back.insert(self.number);
+        }
+    }
+
     /// For the record of this call: the key itself, then `:2`, `:3`. A failure gets one of its own, so that a repetition
     /// that succeeds is not taken for it.
     pub fn of_record(&self, failed: bool) -> String {
+        if failed {
+            self.give_back();
+        } else {
+            self.is_settled.store(true, Ordering::Relaxed);
+        }
         let suffix = match (failed, self.number) {
             (true, _) => format!(":err:{:08x}", Uuid::new_v4().as_fields().0),
             (false, 1) => String::new(),
@@ -70,8 +105,22 @@ mod tests {
         assert_eq!(third.of_record(false), "job-1:3");
         assert_eq!(first.of_record(false), "job-1");
         assert_eq!(second.of_record(false), "job-1:2");
-        let failed = third.of_record(true);
+    }
+
+    #[test]
+    fn what_leaves_no_record_of_its_number_leaves_it_to_the_next_call() {
+        let key = IdempotencyKey::new("job-1").unwrap();
+        let (first, second, third) = (key.next(), key.next(), key.next());
+        let failed = second.of_record(true);
         assert!(failed.starts_with("job-1:err:") && failed.len() == 18, "{failed}");
+        first.give_back();
+        drop(third);
+        let again: Vec<_> = (0..4).map(|_| key.next()).collect();
+        let again: Vec<_> = again.iter().map(|key| key.of_record(false)).collect();
+        assert_eq!(again, ["job-1", "job-1:2", "job-1:3", "job-1:4"]);
+        // Each is given back once, and none that was used.
+        drop((first, second));
+        assert_eq!(key.next().of_record(false), "job-1:5");
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub struct Settings {
     pub otlp_content: bool,
     pub otel_sdk_disabled: bool,
 
-    /// [`Level::Debug`] when `debug` is on.
+    /// `DEBUG` when `debug` is on.
     pub log_level: Level,
     pub debug: bool,
     pub print_summary: PrintSummary,

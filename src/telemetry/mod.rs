@@ -18,7 +18,7 @@ pub use queue::{Counts, Flush};
 pub use span::{Answered, Begun};
 
 use self::destination::Destination;
-use self::queue::Queue;
+use self::queue::SpanQueue;
 use crate::common::error::Result;
 use crate::common::log;
 use crate::common::trace_context::TraceContext;
@@ -35,7 +35,7 @@ use tokio::task::AbortHandle;
 pub struct Telemetry {
     destination: Destination,
     resource: otlp::Resource,
-    queue: Queue,
+    queue: SpanQueue,
     /// Old backends know the tokens written to a cache by an older name: they get both.
     both_names: bool,
     /// Prompts and replies that were captured go into spans, too.
@@ -64,7 +64,7 @@ impl Telemetry {
         Ok(Some(Arc::new(Telemetry {
             destination,
             resource: span::resource(settings),
-            queue: Queue::new(options),
+            queue: SpanQueue::new(options),
             both_names: settings.otlp_both_names,
             content: settings.otlp_content,
             task: Mutex::default(),
@@ -96,7 +96,7 @@ impl Telemetry {
     }
 
     /// Take over the span of a call that has ended. Never waits: when there are too many, it is dropped and counted.
-    pub fn end(&self, begun: &Begun, call: &meter::Call<'_>, answered: &Answered<'_>) {
+    pub fn end(&self, begun: &Begun, call: &meter::CallFacts<'_>, answered: &Answered<'_>) {
         let detail = span::Detail { both_names: self.both_names, content: self.content };
         self.queue.push(span::of(begun, call, answered, detail));
     }

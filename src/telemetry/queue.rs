@@ -65,7 +65,7 @@ pub struct Flush {
     failures: u64,
 }
 
-pub struct Queue {
+pub struct SpanQueue {
     options: Options,
     inner: Mutex<Inner>,
     /// There is something to send, or somebody to hurry for.
@@ -93,9 +93,9 @@ struct Inner {
     counts: Counts,
 }
 
-impl Queue {
-    pub fn new(options: Options) -> Queue {
-        Queue { options, inner: Mutex::default(), wake: Notify::new(), settled: Condvar::new() }
+impl SpanQueue {
+    pub fn new(options: Options) -> SpanQueue {
+        SpanQueue { options, inner: Mutex::default(), wake: Notify::new(), settled: Condvar::new() }
     }
 
     pub fn push(&self, span: Span) {

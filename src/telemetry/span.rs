@@ -5,7 +5,7 @@ use super::content;
 use super::otlp::{KIND_CLIENT, KIND_INTERNAL, KeyValue, Resource, STATUS_ERROR, Span, Status, Value};
 use crate::common::trace_context::{SpanId, TraceContext};
 use crate::messages::{Iteration, Tokens};
-use crate::meter::{self, Call, End, Metadata, Service, Times, Told, ToolEvent};
+use crate::meter::{self, CallFacts, End, Metadata, Service, Times, Told, ToolEvent};
 use crate::settings::Settings;
 use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -102,7 +102,7 @@ pub(super) struct Detail {
     pub content: bool,
 }
 
-pub(super) fn of(begun: &Begun, call: &Call<'_>, answered: &Answered<'_>, detail: Detail) -> Span {
+pub(super) fn of(begun: &Begun, call: &CallFacts<'_>, answered: &Answered<'_>, detail: Detail) -> Span {
     let mut attributes = Attributes(Vec::with_capacity(40));
     request(&mut attributes, call);
     reply(&mut attributes, call, detail.both_names);
@@ -161,7 +161,7 @@ impl Begun {
 }
 
 /// What was asked and answered, where it was captured.
-fn said(attributes: &mut Attributes, call: &Call<'_>) {
+fn said(attributes: &mut Attributes, call: &CallFacts<'_>) {
     let Some(prompts) = call.prompts else { return };
     let mut put = |key, text: Option<String>| {
         if let Some(text) = text {
@@ -174,14 +174,14 @@ fn said(attributes: &mut Attributes, call: &Call<'_>) {
     put(name::OUTPUT_MESSAGES, prompts.blocks.as_deref().and_then(|blocks| content::output(blocks, reason)));
 }
 
-fn finish_reason<'a>(call: &Call<'a>) -> Option<&'a str> {
+fn finish_reason<'a>(call: &CallFacts<'a>) -> Option<&'a str> {
     match call.end {
         End::Complete => call.summary.and_then(|summary| summary.stop_reason.as_deref()),
         End::Cancelled | End::Failed(_) => Some("error"),
     }
 }
 
-fn request(attributes: &mut Attributes, call: &Call<'_>) {
+fn request(attributes: &mut Attributes, call: &CallFacts<'_>) {
     let (request, asked) = (call.request, &call.request.asked);
     attributes.text(name::OPERATION_NAME, Some("chat"));
     let provider = match call.service {
@@ -214,7 +214,7 @@ fn json<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     serde_json::from_str(raw.get()).ok()
 }
 
-fn reply(attributes: &mut Attributes, call: &Call<'_>, both_names: bool) {
+fn reply(attributes: &mut Attributes, call: &CallFacts<'_>, both_names: bool) {
     let summary = call.summary;
     let of = |text: fn(&crate::messages::Summary) -> &Option<String>| summary.and_then(|s| text(s).as_deref());
     attributes.text(name::RESPONSE_ID, of(|summary| &summary.id));
@@ -253,7 +253,7 @@ fn sum(parts: impl Iterator<Item = Option<i64>>) -> Option<i64> {
 }
 
 /// Never the error's own words: they can quote the prompt.
-fn failure(attributes: &mut Attributes, call: &Call<'_>) -> Option<Status> {
+fn failure(attributes: &mut Attributes, call: &CallFacts<'_>) -> Option<Status> {
     let (kind, message) = match call.end {
         End::Complete => return None,
         End::Cancelled => ("cancelled", "The call was cancelled.".to_owned()),

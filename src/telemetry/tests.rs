@@ -4,7 +4,7 @@ use super::attributes::of_metadata;
 use super::otlp::{
     ExportRequest, ExportResponse, KeyValue, List, Resource, ResourceSpans, Scope, ScopeSpans, Span, Value,
 };
-use super::queue::{End, Options, Queue};
+use super::queue::{End, Options, SpanQueue};
 use super::*;
 use crate::meter::{Metadata, Told};
 use prost::Message;
@@ -14,8 +14,8 @@ fn span(name: &str) -> Span {
     Span { name: name.to_owned(), ..Span::default() }
 }
 
-fn queue(spans: usize, bytes: usize, batch_spans: usize) -> Queue {
-    Queue::new(Options { spans, bytes, batch_spans, delay: Duration::from_secs(3600) })
+fn queue(spans: usize, bytes: usize, batch_spans: usize) -> SpanQueue {
+    SpanQueue::new(Options { spans, bytes, batch_spans, delay: Duration::from_secs(3600) })
 }
 
 fn names(spans: &[Span]) -> Vec<&str> {

@@ -50,6 +50,34 @@ static void scopes_nest_and_the_inner_one_wins(void) {
   CHECK_CODE(revenium_release(inner), REVENIUM_OK);
 }
 
+static void a_scope_beneath_another_gives_way(void) {
+  revenium_scope upper = scope_of(REVENIUM_SCOPE_NONE,
+                                  "{\"trace_id\":\"upper\",\"revenium\":{\"headers\":{\"x-who\":\"upper\"},\"idempotency_key\":\"beneath-1\"}}", 0);
+  revenium_scope both = scope_of(upper, "{\"trace_id\":\"lower\",\"agent\":\"lower\",\"revenium\":{\"headers\":{\"x-who\":\"lower\"},\"meter\":true}}",
+                                 REVENIUM_SCOPE_BENEATH);
+  revenium_scope alone = scope_of(REVENIUM_SCOPE_NONE, "{\"agent\":\"alone\"}", REVENIUM_SCOPE_BENEATH);
+  char *record = RECORD_OF(both, ""), *seen;
+  CHECK_HAS(record, "\"traceId\":\"upper\"");
+  CHECK_HAS(record, "\"agent\":\"lower\"");
+  free(record);
+  seen = sandbox_get("/sandbox/requests");
+  CHECK_HAS(seen, "\"x-who\":\"upper\"");
+  CHECK(!strstr(seen, "\"x-who\":\"lower\""));
+  free(seen);
+  record = RECORD_OF(alone, "");
+  CHECK_HAS(record, "\"agent\":\"alone\"");
+  free(record);
+  /* The calls of both are those of one scope: the second one's key is the second. */
+  free(RECORD_OF(upper, ""));
+  record = sandbox_get("/sandbox/records");
+  CHECK_HAS(record, "\"beneath-1\"");
+  CHECK_HAS(record, "\"beneath-1:2\"");
+  free(record);
+  CHECK_CODE(revenium_release(alone), REVENIUM_OK);
+  CHECK_CODE(revenium_release(both), REVENIUM_OK);
+  CHECK_CODE(revenium_release(upper), REVENIUM_OK);
+}
+
 static void a_thread_has_a_stack_of_scopes(void) {
   revenium_scope outer = scope_of(REVENIUM_SCOPE_NONE, "{\"trace_id\":\"pushed-outer\",\"agent\":\"a\"}", 0);
   revenium_scope inner = scope_of(REVENIUM_SCOPE_NONE, "{\"trace_id\":\"pushed-inner\"}", 0);
@@ -229,6 +257,7 @@ int main(void) {
                            NULL),
              REVENIUM_OK);
   RUN(scopes_nest_and_the_inner_one_wins);
+  RUN(a_scope_beneath_another_gives_way);
   RUN(a_thread_has_a_stack_of_scopes);
   RUN(what_is_pushed_is_of_its_thread_only);
   RUN(a_pushed_scope_may_be_released);

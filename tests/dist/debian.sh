@@ -20,18 +20,16 @@ if [ ! -e "$roots/$suite.made" ]; then
     touch "$roots/$suite.made"
 fi
 
-# The root stays as it was: what is written goes into a copy that links to it.
-cp -al "$roots/$suite" "$scratch/debian"
-rm -f "$scratch/debian/var/lib/dpkg/status" "$scratch/debian/var/lib/dpkg/lock"* "$scratch/debian/etc/ld.so.cache"
-cp -a "$roots/$suite/var/lib/dpkg/status" "$scratch/debian/var/lib/dpkg/status"
-mkdir "$scratch/debian/try"
+# The one that is kept stays as it was.
+cp -a "$roots/$suite" "$scratch/debian"
+mkdir "$scratch/debian/try" "$scratch/debian/spool"
 cp "$packages"/*.deb "$packages"/*.whl "$scratch/getting_started.c" "$scratch/example.h" "$scratch/greeting" "$scratch/programs/use.py" \
     "$scratch/debian/try"
 cat >"$scratch/debian/try/run" <<'RUN'
 set -eu
 cd /try
 ldconfig
-apt-get install -y -q --no-download ./*.deb
+apt-get install -y -q /try/*.deb
 cc -o shared getting_started.c $(pkg-config --cflags --libs revenium)
 ./shared | diff greeting -
 cc -o static getting_started.c -l:librevenium.a $(pkg-config --libs --static revenium | sed s/-lrevenium//)
@@ -43,7 +41,6 @@ venv/bin/python use.py | grep 'You said: Hello'
 apt-get remove -y -q librevenium1 librevenium-dev revenium
 [ ! -e /usr/include/revenium.h ] && [ ! -e /usr/bin/revenium ]
 RUN
-mkdir -p "$scratch/debian/spool"
 REVENIUM_SPOOL_DIR=/spool HOME=/try DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     chroot "$scratch/debian" sh /try/run >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "in $suite"; }
 echo "dist: apt, cc and pip in $suite, glibc 2.$(chroot "$scratch/debian" ldd --version | sed -n '1s/.*\.//p')"

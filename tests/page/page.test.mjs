@@ -1,7 +1,11 @@
 // The sandbox's page, as a developer uses it.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import axe from 'axe-core';
 import { OUT, SANDBOX, busyHalfHour, forget, meter, meterAll, record, send, shows, withPage } from './support.mjs';
@@ -208,6 +212,44 @@ test('budgets and answers are set on the page', async () => {
     await send('POST', '/meter/v2/tool/events', JSON.stringify(event), { ...key, 'idempotency-key': 'event-1' });
     await rows(page).filter({ hasText: 'tool web_search' }).getByText('failed').waitFor();
   });
+});
+
+test('a lost connection is said, what is shown stays, and it goes on with the next server', async () => {
+  let child;
+  const start = async (port) => {
+    child = spawn(process.env.REVENIUM_COMMAND, ['sandbox', '--port', port], { stdio: ['ignore', 'pipe', 'inherit'] });
+    for await (const line of createInterface(child.stdout)) {
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
+      if (found) return `${found[0]}/`;
+    }
+    throw new Error('the sandbox did not start');
+  };
+  const meterAt = (url) =>
+    fetch(`${url}meter/v2/ai/completions`, {
+      method: 'POST', headers: { 'x-api-key': 'rev_mk_page', 'idempotency-key': randomUUID() }, body: JSON.stringify(record()),
+    }).then((answer) => assert.equal(answer.status, 201));
+  try {
+    const url = await start('0');
+    await withPage(async (page) => {
+      for (const count of [1, 2]) {
+        await meterAt(url);
+        await shows(page, count);
+      }
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await page.locator('#connection[data-state=lost]').waitFor();
+      assert.match(await page.locator('#connection').textContent(), /what is shown stays/);
+      await shows(page, 2);
+      await start(new URL(url).port);
+      await page.locator('#connection[data-state=live]').waitFor({ timeout: 60000 });
+      // This one knows nothing of those before.
+      await shows(page, 0);
+      await meterAt(url);
+      await shows(page, 1);
+    }, { url, lost: true });
+  } finally {
+    child?.kill('SIGKILL');
+  }
 });
 
 test('a hundred thousand records', async (t) => {

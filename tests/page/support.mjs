@@ -17,8 +17,9 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** A page that has watched for trouble since it was opened; `use` gets it, and at the end there must have been none. */
-export async function withPage(use, { url = `${SANDBOX}/`, width = 1400, height = 1000, scheme = 'light' } = {}) {
+/** A page that has watched for trouble since it was opened; `use` gets it, and at the end there must have been none. `lost`:
+ * but for a server that is gone. */
+export async function withPage(use, { url = `${SANDBOX}/`, width = 1400, height = 1000, scheme = 'light', lost = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, acceptDownloads: true });
   const trouble = [];
   const home = new URL(url).host;
@@ -27,7 +28,9 @@ export async function withPage(use, { url = `${SANDBOX}/`, width = 1400, height 
     if (!['blob:', 'data:'].includes(protocol) && host !== home) trouble.push(`a request to ${request.url()}`);
   });
   const page = await context.newPage();
-  page.on('console', (message) => message.type() === 'error' && trouble.push(message.text()));
+  // The browser says itself that a server is gone.
+  const expected = (text) => lost && /^Failed to load resource: net::ERR_/.test(text);
+  page.on('console', (message) => message.type() === 'error' && !expected(message.text()) && trouble.push(message.text()));
   page.on('pageerror', (error) => trouble.push(error.stack));
   try {
     await page.goto(url);

@@ -74,6 +74,32 @@ test('what waits is shown, changed in nothing, and followed until it is gone', a
   }
 });
 
+test('what Revenium refuses is shown with its answer', async () => {
+  await forget();
+  const spool = await mkdtemp(join(tmpdir(), 'revenium-watch-'));
+  const env = { ...process.env, REVENIUM_SPOOL_DIR: spool };
+  // The second record waits, and keeps the first one in the file.
+  const answers = [{ status: 422, json: { error: 'no' } }, { status: 503, 'retry-after': 1 }];
+  assert.equal((await send('POST', '/sandbox/plan', JSON.stringify({ path: COLLECTOR, answers }))).status, 204);
+  const { child, url } = await watch(env);
+  const host = run('python3', [CLIENT, 'call:1', 'flush:20000', 'call:1', 'pause'], { env });
+  host.catch(() => {}); // It is killed in the end.
+  try {
+    await withPage(async (page) => {
+      await shows(page, 2);
+      await page.locator('#filters [name=state]').selectOption('refused');
+      await shows(page, 1);
+      const state = await page.locator('#list tbody td[data-label=State]').first().textContent();
+      assert.match(state, /^refused: Revenium answered with HTTP status 422/);
+    }, { url });
+  } finally {
+    host.child.kill('SIGKILL');
+    child.kill();
+    await send('DELETE', '/sandbox/plan');
+    await rm(spool, { recursive: true });
+  }
+});
+
 test('it says why there is nothing to watch', async () => {
   const env = { ...process.env, REVENIUM_METERING_API_KEY: '' };
   await assert.rejects(run(COMMAND, ['watch'], { env }), (failed) => failed.code === 1 && /no Revenium key/.test(failed.stderr));

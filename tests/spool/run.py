@@ -2,6 +2,7 @@
 
 import collections
 import glob
+import errno
 import json
 import os
 import random
@@ -634,6 +635,36 @@ def test_full_disk(spool):
     said = client.end()
     assert said[0] == "flush 0", said
     expect(311)
+
+
+def test_disks_on_which_nothing_can_be_written(spool):
+    broken = preload("broken_disk")
+    for error in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO):
+        within = os.path.join(spool, str(error))
+        os.makedirs(within, mode=0o700)
+        with tempfile.NamedTemporaryFile("w") as fault:
+            plan({"status": 503})
+            before = len(records())
+            client = Client(within, "call:10", "say:made", "wait", "call:30", "say:full", "print", "wait", "call:1",
+                            "say:mended", "wait", LD_PRELOAD=broken, REVENIUM_TEST_FAULT=fault.name)
+            assert client.line() == "made"
+            fault.write(str(error))
+            fault.flush()
+            client.go_on()
+            assert client.line() == "full"
+            status = json.loads(client.line())
+            assert status["calls"]["failed"] == 0 and status["events"]["dropped"] == 0, status["events"]
+            assert status["spool"]["usable"] is False and status["spool"]["trouble"], status["spool"]
+            fault.truncate(0)
+            client.go_on()
+            assert client.line() == "mended"
+            # What was in memory only is on disk again, so a kill takes nothing.
+            until(lambda: sum(len(journal.read(path)) for path in journals(within)) == 41, "they are not all on disk again")
+            client.kill()
+            unplan()
+            next_run(within)
+            until(lambda: len(records()) - before >= 41, "they have not all arrived")
+    expect(5 * 41)
 
 
 def damage(spool, how):

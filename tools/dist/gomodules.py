@@ -46,7 +46,7 @@ def library(platform, built, version, directory):
         files[file] = packing.ROOT / file
     files["librevenium.a"] = built / "lib/librevenium.a"
     files[platform.loaded] = built / platform.shared
-    if platform.system == "linux":
+    if platform.system == "linux":  # what the linker asks for: a line of text, as `go mod vendor` leaves out links
         files["librevenium.so"] = f"INPUT({platform.loaded})\n".encode()
     publish(f"{PATH}/lib/{platform.go}", version, files, directory / "go")
 

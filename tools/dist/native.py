@@ -24,7 +24,7 @@ DEBIAN = {
 def install(platform, built, stage, prefix, **places):
     """What `make install` installs, of a library that is built already."""
     variables = {"CARGO": "true", "DESTDIR": stage, "PREFIX": prefix, "SYSTEM": platform.system, **places}
-    variables |= {"SHARED": built / platform.shared, "STATIC": built / "lib/librevenium.a", "COMMAND": built / platform.command}
+    variables |= {"STATIC_LIBRARIES": platform.static, "SHARED": built / platform.shared, "STATIC": built / "lib/librevenium.a", "COMMAND": built / platform.command}
     words = [f"{name}={value}" for name, value in variables.items()]
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     subprocess.run(["make", "-s", "--no-print-directory", "-C", packing.ROOT, "install", *words], check=True, env=environment)

@@ -1,4 +1,4 @@
-"""The platforms that are packaged, with their names in each world, and how their files are called."""
+"""The platforms that are packaged: their names in each world, and how their files are called."""
 
 import dataclasses
 import re
@@ -10,11 +10,13 @@ class Platform:
     name: str  # in the names of archives and npm packages
     system: str  # linux or darwin or win32: how files are called
     cpu: str  # npm's word
-    machine: str  # in tags of wheels
-    go: str  # GOOS_GOARCH
+    machine: str  # in tags of wheels, and in Debian's directories
+    static: str  # what a program with the static library is linked with besides
+    go: str = ""  # the directory of the Go module, where there is one
     libc: str = ""  # glibc or musl, where there is a choice
-    debian: str = ""  # architecture, where there is a package for Debian
-    wheel: str = ""  # the tag, where the library does not tell it
+    debian: str = ""  # architecture
+    wheel: str = ""  # the tag; of glibc's the library tells it
+    bindings: bool = True  # whether Go, Node.js and Python work there
 
     @property
     def shared(self):
@@ -31,15 +33,21 @@ class Platform:
         return {"linux": "librevenium.so.1", "darwin": "librevenium.1.dylib", "win32": "revenium.dll"}[self.system]
 
     def wheel_tag(self, library):
-        if self.libc == "glibc":
-            return f"manylinux_{oldest_glibc(library).replace('.', '_')}_{self.machine}"
-        return self.wheel
+        return self.wheel or f"manylinux_{oldest_glibc(library).replace('.', '_')}_{self.machine}"
 
 
+GLIBC = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
+MACOS = "-framework CoreFoundation -framework Security -liconv -lSystem -lc -lm"
+WINDOWS = "-lbcrypt -ladvapi32 -lcrypt32 -lws2_32 -luserenv -lntdll -lkernel32"
 PLATFORMS = {
     platform.name: platform
     for platform in [
-        Platform("linux-x64", "linux", "x64", "x86_64", "linux_amd64", libc="glibc", debian="amd64"),
+        Platform("linux-x64", "linux", "x64", "x86_64", GLIBC, "linux_amd64", "glibc", "amd64"),
+        Platform("linux-arm64", "linux", "arm64", "aarch64", GLIBC, "linux_arm64", "glibc", "arm64"),
+        Platform("linux-x64-musl", "linux", "x64", "x86_64", "-lc", "linux_amd64_musl", "musl", wheel="musllinux_1_2_x86_64"),
+        Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, wheel="macosx_11_0_arm64"),
+        Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, wheel="macosx_11_0_x86_64"),
+        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, bindings=False),
     ]
 }
 

@@ -78,6 +78,7 @@ const SCOPE = {
   THREAD: 0,
   NONE: 1,
   METER: 1,
+  BENEATH: 256,
 };
 
 const STATE = {

@@ -75,6 +75,8 @@ async function fetchVia(maxRetries, input, init) {
     const sent = isSigned(headers) ? init : withoutOurs(params, headers, init);
     const told = sdkAttempt(headers);
     const layer = retryLayer(told ?? 0, scopes.current());
+    const refusal = watched.refusal(service, text, layer);
+    if (refusal) return overBudget(url, refusal);
     return watched.watch(service, text, headers, isLast(told, told ?? 0, maxRetries), layer, input, sent);
   }
   if (method.toUpperCase() !== 'POST' || !url.pathname.endsWith(PATH) || isAws(url.hostname)) {
@@ -187,7 +189,7 @@ function withChoices(text, { revenium, usageMetadata, usage_metadata }, headers,
 /** Which attempt this is lies under every other layer: what the user says of retries wins. */
 function retryLayer(attempt, layer) {
   if (attempt === 0) return layer;
-  return scopes.under(layer, scopes.layer(undefined, { retryNumber: attempt }, false));
+  return scopes.under(layer, { retryNumber: attempt });
 }
 
 /** What the program's own URL says but for the path, which the library adds. */

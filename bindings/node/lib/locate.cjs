@@ -38,7 +38,7 @@ function places(environment) {
 function advice(environment) {
   if (environment.REVENIUM_LIBRARY) return 'REVENIUM_LIBRARY decides alone: name a file that can be loaded, or unset it.';
   const name = packageName();
-  const built = `build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of ${FILE}`;
+  const built = `build it (make build in a checkout of librevenium) and set REVENIUM_LIBRARY to the path of ${FILE}, or install it (make install)`;
   return (
     `npm install ${name} brings it where there is such a package; npm leaves it out under --omit=optional, and when node_modules ` +
     `were installed on another platform. Or ${built}. In a bundle, leave librevenium and ${name} external. ` +

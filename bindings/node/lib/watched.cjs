@@ -2,6 +2,8 @@
 // What goes to another service than Anthropic's own passes untouched, and is metered by what passes: Claude in AWS
 // Bedrock, Google Vertex AI and Microsoft Foundry, and the results of Message Batches.
 
+const core = require('./core.cjs');
+const { BudgetExceededError } = require('./errors.cjs');
 const { Tap, internal } = require('./observed.cjs');
 const scopes = require('./scopes.cjs').internal;
 
@@ -74,11 +76,21 @@ function choicesOf(headers, last) {
   return choices;
 }
 
+/** The refusal of a budget, or null. Trouble of the library's own lets the call out. */
+function refusal(service, text, layer) {
+  try {
+    core.checkBudget(`{"request":${text},"admit":true,${JSON.stringify(service).slice(1)}`, layer);
+    return null;
+  } catch (error) {
+    return error instanceof BudgetExceededError ? error : null;
+  }
+}
+
 /** A tap, or null: metering never fails a call. */
 function begun(service, text, startedAt, choices, layer) {
   const told = JSON.stringify({ ...service, started_at: startedAt });
   try {
-    const within = scopes.layer(layer, { revenium: choices }, false);
+    const within = scopes.layer(layer, { revenium: choices });
     return new Tap(`{"request":${text},${told.slice(1)}`, within);
   } catch (error) {
     warn(error);
@@ -154,4 +166,4 @@ function warn(error) {
   process.emitWarning(`a call went out unmetered: ${error.message}`, { type: 'ReveniumWarning', code: error.code });
 }
 
-module.exports = { serviceOf, batchOf, watch, results };
+module.exports = { serviceOf, batchOf, refusal, watch, results };

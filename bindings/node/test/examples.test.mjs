@@ -18,7 +18,7 @@ async function output(name) {
   return stdout.replace(/^\{$[^]*/m, '');
 }
 
-for (const [name, count] of [['getting_started', 1], ['metadata', 1], ['streaming', 1], ['tools', 2], ['scopes', 6], ['status', 1], ['otel', 1]]) {
+for (const [name, count] of [['getting_started', 1], ['metadata', 1], ['streaming', 1], ['tools', 2], ['scopes', 6], ['status', 1], ['otel', 1], ['record', 2], ['tool_events', 0]]) {
   test(name, async () => {
     assert.equal(await output(name), readFileSync(new URL(`expected/${name}.txt`, examples), 'utf8'));
     assert.equal((await records(count)).length, count);

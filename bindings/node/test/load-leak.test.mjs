@@ -15,7 +15,7 @@ async function measured(file, options) {
 test('2,000 calls in flight take a handful of threads', async (t) => {
   const { baseURL, path } = place();
   await plan(path, [{ delay_ms: 2000 }]);
-  const { inFlight, before, during, right } = await measured('load-many.mjs', { env: { BASE_URL: baseURL } });
+  const { inFlight, before, during, right } = await measured('load-many.mjs', { env: { BASE_URL: baseURL, REVENIUM_METERING_WORKERS: '64' } });
   t.diagnostic(
     `measured: ${inFlight} calls in flight, ${during.threads} threads, ${during.rss >> 10} MiB resident (before: ${before.threads} threads, ${before.rss >> 10} MiB)`,
   );
@@ -27,7 +27,7 @@ test('2,000 calls in flight take a handful of threads', async (t) => {
 });
 
 test('10,000 calls leave nothing behind', async (t) => {
-  const { sizes, descriptors, status } = await measured('leak.mjs', { env: { NODE_OPTIONS: '--expose-gc' } });
+  const { sizes, descriptors, status } = await measured('leak.mjs', { env: { NODE_OPTIONS: '--expose-gc', REVENIUM_METERING_WORKERS: '64' } });
   const mib = sizes.map((size) => size >> 10);
   t.diagnostic(`measured: resident memory after each thousand calls, MiB: ${mib.join(' ')}`);
   assert.equal(status.callsInFlight, 0);

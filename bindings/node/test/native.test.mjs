@@ -65,7 +65,7 @@ test('an error names every place that was tried, and what to do', () => {
     throw new Error(`cannot load ${path}`);
   };
   assert.throws(() => find(refuse, {}), (error) => {
-    for (const part of [`librevenium-${process.platform}-${process.arch}`, 'target', 'search path', 'make build', 'set REVENIUM_LIBRARY', 'make install', 'external']) assert.ok(error.message.includes(part), part);
+    for (const part of [`librevenium-${process.platform}-${process.arch}`, 'target', 'search path', `npm install librevenium-${process.platform}`, 'make build', 'set REVENIUM_LIBRARY', 'make install', 'external']) assert.ok(error.message.includes(part), part);
     return true;
   });
   assert.throws(() => find(refuse, { REVENIUM_LIBRARY: '/no/such.so' }), /REVENIUM_LIBRARY \(\/no\/such\.so\)[^]*or unset it/);

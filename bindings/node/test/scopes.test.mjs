@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Anthropic, { withUsageMetadata } from 'librevenium';
-import { fresh, params, records, reset, run } from './tools.mjs';
+import Anthropic, { fetch, flush, meter, record, withUsageMetadata } from 'librevenium';
+import { control, fresh, params, records, reset, run, sandbox } from './tools.mjs';
 
 const client = new Anthropic();
 beforeEach(fresh);
@@ -120,4 +120,48 @@ test('selective metering records marked calls only', async () => {
   `);
   assert.equal(stdout.trim(), 'true selective a', stderr);
   assert.equal(code, 0);
+});
+
+/** The Idempotency-Keys of the records that arrived, by their trace. */
+async function keys() {
+  await flush(20000);
+  const arrived = await (await control('records')).json();
+  return Object.fromEntries(arrived.map(({ body, idempotency_key: key }) => [body.traceId, key]));
+}
+
+const numbered = (key, fn) => withUsageMetadata({ revenium: { idempotency_key: key } }, fn);
+const traced = (traceId, more) => params('', { usage_metadata: { traceId }, ...more });
+
+test('the calls of a scope with an idempotency key are numbered in their order', async () => {
+  await numbered('job-1', async () => {
+    await client.messages.create(traced('first'));
+    const headers = { 'x-api-key': 'sk-ant-sandbox', 'x-stainless-retry-count': '1' };
+    await fetch(`${sandbox}/v1/messages`, { method: 'POST', headers, body: JSON.stringify(traced('drop-in')) });
+    await meter(() => withUsageMetadata({ agent: 'a' }, () => client.messages.create(traced('third'))));
+    record({ response: { id: 'msg_recorded', content: [] }, usageMetadata: { traceId: 'recorded' } });
+    await numbered('inner', () => client.messages.create(traced('inner')));
+    await client.messages.create(traced('last'));
+  });
+  const expected = { first: 'job-1', 'drop-in': 'job-1:2', third: 'job-1:3', recorded: 'job-1:4', inner: 'inner', last: 'job-1:5' };
+  assert.deepEqual(await keys(), expected);
+  await reset();
+  await numbered('job-1', () => client.messages.create(traced('again')));
+  assert.deepEqual(await keys(), { again: 'job-1' }, 'the same work begun anew has the same keys');
+});
+
+test('scopes with idempotency keys that run beside one another number their own calls', async () => {
+  const work = (key) =>
+    numbered(key, () => Promise.all(Array.from({ length: 10 }, (_, n) => client.messages.create(traced(`${key}/${n}`)))));
+  await Promise.all(['a', 'b', 'c'].map(work));
+  const found = await keys();
+  for (const key of ['a', 'b', 'c']) {
+    const own = Object.keys(found).filter((trace) => trace.startsWith(key));
+    const expected = [key, ...Array.from({ length: 9 }, (_, n) => `${key}:${n + 2}`)];
+    assert.deepEqual(own.map((trace) => found[trace]).sort(), expected.sort());
+  }
+});
+
+test('a bad idempotency key is refused before anything runs', () => {
+  const code = 'REVENIUM_E_CONFIG';
+  assert.throws(() => numbered('no key', () => assert.fail('it ran')), (error) => error.code === code && /visible ASCII/.test(error.message));
 });

@@ -19,7 +19,7 @@ export const params = (text = 'Hello', more = {}) => ({
   ...more,
 });
 
-const control = async (path, init) => {
+export const control = async (path, init) => {
   const response = await fetch(`${sandbox}/sandbox/${path}`, init);
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return response;
@@ -43,7 +43,7 @@ export async function reset() {
 
 /** The usage records of the sandbox, once there are `count`. */
 export async function records(count) {
-  await control(`wait?records=${count}&timeout_ms=20000`);
+  await control(`wait?records=${count}&timeout_ms=100000`);
   return (await (await control('records')).json()).map((record) => record.body);
 }
 

@@ -1,13 +1,12 @@
 """What is changed in the official SDK, and where: three places, each once."""
 
-import contextlib
 import functools
 import inspect
 import json
 import logging
+import weakref
 
 from librevenium import _transport as transport
-from librevenium import usage_metadata
 from librevenium._scopes import _text as json_text
 
 _log = logging.getLogger("librevenium")
@@ -15,6 +14,8 @@ _log = logging.getLogger("librevenium")
 installed = False
 # The SDK's own HTTP clients, whose connections nobody has set up in a way of his own.
 _own_clients = ()
+# Those of users that are watched.
+_watched = weakref.WeakSet()
 _METHODS = ("create", "stream", "parse", "tool_runner")
 
 
@@ -55,18 +56,61 @@ def _meter_transport(client, wrap):
     client._transport_for_url = transport_for_url
 
 
+def _watch(http):
+    """A user's own HTTP client keeps its connections: what the SDK sends through it passes untouched, and is metered by what
+    passes."""
+    original = getattr(http, "_transport_for_url", None)
+    if http in _watched or not callable(original):
+        return
+    made = transport._made_for(transport.module_of(http))
+    wrap = made.async_transport if inspect.iscoroutinefunction(http.send) else made.transport
+
+    def transport_for_url(url):
+        theirs = original(url)
+        return _OfTheSdk(theirs, wrap(theirs, service_of=transport.any_service_of))
+
+    http._transport_for_url = transport_for_url
+    _watched.add(http)
+
+
+class _OfTheSdk:
+    """What else its user sends with the client is none of ours."""
+
+    def __init__(self, theirs, ours):
+        self._theirs = theirs
+        self._ours = ours
+
+    def _for(self, request):
+        return self._ours if transport.EXTENSION in request.extensions else self._theirs
+
+    def handle_request(self, request):
+        return self._for(request).handle_request(request)
+
+    def handle_async_request(self, request):
+        return self._for(request).handle_async_request(request)
+
+
 def _note_attempts(client):
-    """Tell the transport what only the client knows: whether it will try again, and which service it is for."""
+    """Tell the transport what only the client knows: whether it will try again, which service it is for, and whom the call
+    is for where the body goes out as it is."""
     original = client._build_request
 
     @functools.wraps(original)
     def build_request(self, options, *args, **kwargs):
+        told = {"direct": True} if _is_foreign(self) else {}
+        http = getattr(self, "_client", None)
+        if not isinstance(http, _own_clients) and not transport.is_metered(http):
+            _watch(http)
+            told["passes"] = True
+        body = options.extra_json
+        if told and body and "usage_metadata" in body:
+            told["usage_metadata"] = body["usage_metadata"]
+            # This attempt's options are its own.
+            options.extra_json = {name: value for name, value in body.items() if name != "usage_metadata"} or None
         request = original(self, options, *args, **kwargs)
-        if _is_foreign(self):
-            request.extensions[transport.EXTENSION] = {"direct": True}
-        elif "retries_taken" in kwargs:
-            last = kwargs["retries_taken"] >= options.get_max_retries(self.max_retries)
-            request.extensions[transport.EXTENSION] = {"last": last}
+        if "retries_taken" in kwargs:
+            told["last"] = kwargs["retries_taken"] >= options.get_max_retries(self.max_retries)
+        request.extensions[transport.EXTENSION] = told
         return request
 
     client._build_request = build_request
@@ -78,36 +122,26 @@ def _is_foreign(client):
 
 
 def _take_metadata(resource, name, usage_context):
-    """`usage_metadata=` of one method: on to the library in the request's body, which takes it out again."""
+    """`usage_metadata=` of one method: on in the request's body, out of which the library takes it, or _note_attempts()."""
     original = vars(resource)[name]
 
-    def arguments(self, kwargs):
-        """What goes on, and the scope that it goes on in."""
+    def arguments(kwargs):
         fields = _merged(usage_context.get(), kwargs.pop("usage_metadata", None), kwargs)
-        if not _is_metered(self._client):
-            _warn_unmetered(self._client)
-        elif fields and _is_foreign(self._client):
-            # The body may be signed, so nothing of ours may be in it.
-            return kwargs, usage_metadata(fields)
-        elif fields:
+        if fields:
             kwargs["extra_body"] = {**(kwargs.get("extra_body") or {}), "usage_metadata": fields}
-        return kwargs, contextlib.nullcontext()
+        return kwargs
 
     if inspect.iscoroutinefunction(original):
 
         @functools.wraps(original)
         async def method(self, *args, **kwargs):
-            kwargs, scope = arguments(self, kwargs)
-            with scope:
-                return await original(self, *args, **kwargs)
+            return await original(self, *args, **arguments(kwargs))
 
     else:
 
         @functools.wraps(original)
         def method(self, *args, **kwargs):
-            kwargs, scope = arguments(self, kwargs)
-            with scope:
-                return original(self, *args, **kwargs)
+            return original(self, *args, **arguments(kwargs))
 
     setattr(resource, name, method)
 
@@ -129,11 +163,3 @@ def _merged(context, given, kwargs):
             _log.warning("usage_metadata is not a dict: it is ignored")
     return fields
 
-
-def _is_metered(client):
-    http = getattr(client, "_client", None)
-    return isinstance(http, _own_clients) or transport.is_metered(http)
-
-
-def _warn_unmetered(client):
-    transport.warn("http_client", "a client has an HTTP client of its own: give it http_client=librevenium.http_client()")

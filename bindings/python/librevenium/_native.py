@@ -64,7 +64,7 @@ LEFT_OUT = {
 
 OK, EMPTY = 0, 1
 E_ALREADY, E_CLOSED, E_TIMEOUT, E_CANCELLED, E_BUFFER, E_FORKED, E_UNSUPPORTED = -7, -8, -10, -11, -12, -14, -15
-E_CONNECTION, E_STREAM, E_BUDGET = -20, -21, -23
+E_CONFIG, E_CONNECTION, E_STREAM, E_BUDGET = -6, -20, -21, -23
 # This and below: what the provider said.
 E_API = -40
 
@@ -83,6 +83,7 @@ EVENT_NAMES = (
 EVENT_PING = 7
 SCOPE_NONE = 1
 SCOPE_METER = 1
+SCOPE_BENEATH = 256
 
 
 class State(ctypes.Structure):

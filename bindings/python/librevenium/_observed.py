@@ -62,14 +62,14 @@ def batch_text(batch_id, line):
 
 
 def record_text(text, layer, make=None):
-    handle = _within(text, layer, make or native.record)
+    handle = within(text, layer, make or native.record)
     try:
         return Recorded(json.loads(native.text_of(native.result_info, handle) or "{}"))
     finally:
         native.release(handle)
 
 
-def _within(text, layer, make):
+def within(text, layer, make):
     """The handle that `make` makes of `text` in the scope of `layer`."""
     core.start()
     out = ctypes.c_uint64()
@@ -85,7 +85,7 @@ class Tap:
 
     def __init__(self, *, layer=None, text=None, **call):
         """What is known of the call, as for record()."""
-        handle = _within(text or _text(call), layer or scopes.current(), native.tap_new)
+        handle = within(text or _text(call), layer or scopes.current(), native.tap_new)
         self._handle = handle
         # A callable of its own, because the interpreter may have taken the functions away by then.
         self._release = weakref.finalize(self, native.release, handle)

@@ -1,12 +1,12 @@
 """What else Revenium offers: jobs and their outcomes, economics, budgets, webhooks."""
 
-import ctypes
 import json
 import logging
 
 from . import _core as core
 from . import _errors as errors
 from . import _native as native
+from . import _observed as observed
 from . import _scopes as scopes
 
 _log = logging.getLogger("librevenium")
@@ -132,14 +132,11 @@ class Budgets:
         """Whether a call with these params would go out, without making it: a mapping of `allowed`, `enforced`, and maybe
         `warnings` and `would_refuse`. Raises BudgetExceededError if it would not. Asks nobody and never waits: the rules
         are those fetched last."""
-        core.start()
-        body = json.dumps(params).encode()
-        out = ctypes.c_uint64()
-        errors.check(native.budget_check(body, len(body), scopes.scope(), ctypes.byref(out)), out.value)
+        handle = observed.within(json.dumps(params).encode(), scopes.current(), native.budget_check)
         try:
-            return json.loads(native.text_of(native.result_json, out.value))
+            return json.loads(native.text_of(native.result_json, handle))
         finally:
-            native.release(out.value)
+            native.release(handle)
 
     def list(self, *, timeout=None, **filters):
         return self._ask("budgets.list", filters, timeout=timeout)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from . import _errors as errors
 from . import _native as native
 
 _current = contextvars.ContextVar("librevenium", default=None)
@@ -17,12 +18,12 @@ _current = contextvars.ContextVar("librevenium", default=None)
 class Layer:
     """One layer over those around it. Never changes; the library's scope is made when the first call needs it."""
 
-    def __init__(self, outer, fields, meter, owner):
+    def __init__(self, outer, fields, meter, owner, beneath=False):
         self.outer = outer
         self.owner = owner
         # A copy, as text: what becomes of the mapping afterwards changes nothing.
         self.metadata = _text(fields)
-        self.meter = meter
+        self.flags = (native.SCOPE_METER if meter else 0) | (native.SCOPE_BENEATH if beneath else 0)
         # By process: a handle of the parent means nothing in a forked child.
         self._handles = {}
 
@@ -31,23 +32,31 @@ class Layer:
         pid = os.getpid()
         handle = self._handles.get(pid)
         if handle is None:
-            made = self._open()
+            code, made = self._open()
+            if code < 0:
+                # Metadata never fails a call.
+                native.release(made)
+                made = 0
             # Threads that share a context may come at the same time: one handle stays.
             handle = self._handles.setdefault(pid, made)
             if handle != made:
                 native.release(made)
         return handle or (self.outer.scope() if self.outer else native.SCOPE_NONE)
 
+    def refuse_bad_choices(self):
+        """An idempotency key that is none must not go unnoticed: a repetition would be counted twice."""
+        if b'"idempotency_key"' not in (self.metadata or b""):
+            return
+        code, made = self._open()
+        if code == native.E_CONFIG:
+            errors.check(code, made)
+        native.release(made)
+
     def _open(self):
         outer = self.outer.scope() if self.outer else native.SCOPE_NONE
         out = ctypes.c_uint64()
-        flags = native.SCOPE_METER if self.meter else 0
-        code = native.scope_new(outer, self.metadata, len(self.metadata or b""), flags, ctypes.byref(out))
-        if code >= 0:
-            return out.value
-        # Metadata never fails a call.
-        native.release(out.value)
-        return 0
+        code = native.scope_new(outer, self.metadata, len(self.metadata or b""), self.flags, ctypes.byref(out))
+        return code, out.value
 
     def __del__(self):
         try:
@@ -117,7 +126,9 @@ class _Scope:
         self._meter = meter
 
     def _layer(self):
-        return Layer(_current.get(), self._fields, self._meter, self)
+        layer = Layer(_current.get(), self._fields, self._meter, self)
+        layer.refuse_bad_choices()
+        return layer
 
     def __enter__(self):
         _current.set(self._layer())
@@ -259,9 +270,5 @@ def meter(function=None):
 
 
 def under(layer, fields):
-    """`layer` and all around it, with `fields` as the outermost of all."""
-    if layer is None:
-        return Layer(None, fields, False, None)
-    copy = Layer(under(layer.outer, fields), None, layer.meter, None)
-    copy.metadata = layer.metadata
-    return copy
+    """`fields` beneath `layer` and all around it."""
+    return Layer(layer, fields, False, None, beneath=True)

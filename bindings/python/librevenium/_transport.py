@@ -21,8 +21,8 @@ from . import _watched as watched
 PATH = "/v1/messages"
 # How often the SDK tries again unless it is told otherwise.
 SDK_RETRIES = 2
-# In a request's extensions: what whoever made it knows. {"last": whether the SDK gives up after this attempt}, or
-# {"direct": True} for a service that is not Anthropic's own.
+# In a request's extensions: what whoever made it knows. {"last": whether the SDK gives up after this attempt}, {"direct":
+# True} for a service that is not Anthropic's own, {"usage_metadata"} of a call whose body passes as it is.
 EXTENSION = "revenium"
 # Headers of one connection, or of the body as it was before our members went in.
 NOT_PASSED_ON = frozenset(
@@ -128,6 +128,11 @@ def is_messages(request):
     )
 
 
+def any_service_of(request):
+    """For a client whose connections are its user's own: what the library would call by itself passes, too."""
+    return watched.service_of(request) or ({"provider": "anthropic"} if is_messages(request) else None)
+
+
 class Metered:
     """One request for the Messages API: what the library is given, and what comes of it."""
 
@@ -139,6 +144,7 @@ class Metered:
         timeout = request.extensions.get("timeout") or {}
         self.seconds = timeout.get("read")
         self._max_retries = max_retries
+        self._head = None
 
     def body(self):
         """The body as it came, with our members behind its own: its values keep their text."""
@@ -166,6 +172,10 @@ class Metered:
 
     def retries(self):
         return _number(self.request.headers.get("x-stainless-retry-count"))
+
+    def watched(self, request, service):
+        fields = request.extensions.get(EXTENSION, {}).get("usage_metadata")
+        return watched.Watched(request, service, self.is_last(), self.retries(), fields, warn)
 
     def is_last(self):
         """Whether the SDK gives up after this attempt."""
@@ -207,7 +217,12 @@ class Metered:
     def streams(self, call):
         """Whether the answer that has begun comes event by event, whatever was announced. A proxy that does not stream
         sends one document."""
-        return self.streamed and call.head is not None and (call.begun or not _is_json(json.loads(call.head)))
+        return self.streamed and call.head is not None and (call.begun or not _is_json(self.head(call)))
+
+    def head(self, call):
+        if self._head is None:
+            self._head = json.loads(call.head)
+        return self._head
 
 
 def _object(value):
@@ -419,7 +434,7 @@ class _Made:
         return error
 
     def streamed(self, metered, call, body):
-        info = json.loads(call.head)
+        info = metered.head(call)
         headers = _headers(info)
         if metered.aws:
             headers = _as(b"text/event-stream", headers)
@@ -480,17 +495,19 @@ def _client_classes(module):
 
 
 class Transport:
-    """A transport of httpx. `direct`: the client, or the transport, for what does not go through the library."""
+    """A transport of httpx. `direct`: the client, or the transport, for what does not go through the library. `service_of`:
+    what is known of a request that passes untouched and is metered by what passes, or None."""
 
-    def __init__(self, made, direct, max_retries=SDK_RETRIES):
+    def __init__(self, made, direct, max_retries=SDK_RETRIES, service_of=watched.service_of):
         self._made = made
         self._direct = direct
         self._max_retries = max_retries
+        self._service_of = service_of
 
     def handle_request(self, request):
         if batch := watched.batch_of(request):
             return self._made.passing(self._pass_on(request), watched.Results(batch, warn), self._made.PassingBody)
-        if service := watched.service_of(request):
+        if service := self._service_of(request):
             request.read()
             return self._watch(request, service)
         if not is_messages(request):
@@ -525,7 +542,9 @@ class Transport:
         metered = Metered(request, self._max_retries)
         if metered.members is None:
             return self._pass_on(request)
-        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        watcher = metered.watched(request, service)
+        if refusal := watcher.refusal():
+            return self._made.over_budget(request, refusal)
         try:
             response = self._pass_on(self._made.unsigned(metered))
         except Exception as error:
@@ -551,16 +570,17 @@ class Transport:
 class AsyncTransport:
     """The same for an asynchronous client on asyncio."""
 
-    def __init__(self, made, direct, max_retries=SDK_RETRIES):
+    def __init__(self, made, direct, max_retries=SDK_RETRIES, service_of=watched.service_of):
         self._made = made
         self._direct = direct
         self._max_retries = max_retries
+        self._service_of = service_of
 
     async def handle_async_request(self, request):
         if batch := watched.batch_of(request):
             response = await self._pass_on(request)
             return self._made.passing(response, watched.Results(batch, warn), self._made.AsyncPassingBody)
-        if service := watched.service_of(request):
+        if service := self._service_of(request):
             await request.aread()
             return await self._watch(request, service)
         if not is_messages(request):
@@ -595,7 +615,9 @@ class AsyncTransport:
         metered = Metered(request, self._max_retries)
         if metered.members is None:
             return await self._pass_on(request)
-        watcher = watched.Watched(request, service, metered.is_last(), metered.retries(), warn)
+        watcher = metered.watched(request, service)
+        if refusal := watcher.refusal():
+            return self._made.over_budget(request, refusal)
         try:
             response = await self._pass_on(self._made.unsigned(metered))
         except Exception as error:

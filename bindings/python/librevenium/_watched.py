@@ -8,6 +8,7 @@ import zlib
 from urllib.parse import unquote
 
 from . import _errors as errors
+from . import _native as native
 from . import _observed as observed
 from . import _scopes as scopes
 
@@ -67,7 +68,7 @@ class Decoder:
 class Watched:
     """One request of another service on its way."""
 
-    def __init__(self, request, service, last, retries, warn):
+    def __init__(self, request, service, last, retries, fields, warn):
         self._text = request.content
         self._service = {name: value for name, value in service.items() if value is not None}
         # Whoever makes the request makes spans of its own, too.
@@ -75,13 +76,28 @@ class Watched:
         for name in ("traceparent", "tracestate"):
             if name in request.headers:
                 choices[name] = request.headers[name]
-        self._layer = scopes.Layer(scopes.current(), {"revenium": choices}, False, None)
+        layer = scopes.current()
+        if fields:
+            layer = scopes.Layer(layer, fields, False, None)
+        self._layer = scopes.Layer(layer, {"revenium": choices}, False, None)
         if retries:
             self._layer = scopes.under(self._layer, {"retryNumber": retries})
         self._started = time.time()
         self._warn = warn
         self._tap = None
         self._status = 0
+
+    def refusal(self):
+        """The refusal of a budget, or None. Trouble of the library's own lets the call out."""
+        told = json.dumps({**self._service, "admit": True}).encode()
+        try:
+            text = b'{"request":%b,%b' % (self._text, told[1:])
+            native.release(observed.within(text, self._layer, native.budget_check))
+        except errors.BudgetExceededError as error:
+            return error
+        except (errors.ReveniumError, UnicodeError):
+            pass
+        return None
 
     def _open(self):
         told = json.dumps({**self._service, "started_at": self._started * 1000}).encode()

@@ -148,13 +148,13 @@ before.messages.create(**P)
     assert err.count("not a dict") == 1
 
 
-def test_a_client_with_an_http_client_of_its_own_is_left_alone_unless_it_is_ours(sandbox):
+def test_a_client_with_an_http_client_of_its_own_is_watched_and_ours_is_not_twice(sandbox):
     records, err = program(
         sandbox,
         """
 import librevenium
 own = anthropic.Anthropic(http_client=anthropic.DefaultHttpxClient())
-for _ in range(2): assert own.messages.create(**P, usage_metadata={"agent": "own"}).content[0].text == "You said: x"
+assert own.messages.create(**P, usage_metadata={"agent": "own"}).content[0].text == "You said: x"
 ours = anthropic.Anthropic(http_client=librevenium.http_client())
 ours.messages.create(**P, usage_metadata={"agent": "ours"})
 async def main():
@@ -163,8 +163,79 @@ async def main():
 asyncio.run(main())
 """,
     )
-    assert [record["agent"] for record in records] == ["ours", "ours"]
-    assert err.count("went out unmetered") == 1 and "http_client=librevenium.http_client()" in err
+    assert sorted(record["agent"] for record in records) == ["ours", "ours", "own"]
+    assert err == ""
+
+
+OWN_CLIENTS = """
+from librevenium import _transport
+httpx = _transport.module_of(anthropic.DefaultHttpxClient)
+bodies = []
+class Counted(httpx.HTTPTransport):
+    def handle_request(self, request):
+        bodies.append(request.read())
+        return super().handle_request(request)
+class AsyncCounted(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request):
+        bodies.append(await request.aread())
+        return await super().handle_async_request(request)
+def clients(retries=2):
+    http = httpx.Client(transport=Counted(), headers={"x-own": "yes"})
+    return http, anthropic.Anthropic(http_client=http, max_retries=retries)
+def more(agent, **own): return {**P, **own, "usage_metadata": {"agent": agent}}
+"""
+
+
+def test_an_http_client_of_the_users_own_keeps_its_connections_and_is_metered_as_they_pass(sandbox):
+    records, err = program(
+        sandbox,
+        OWN_CLIENTS
+        + """
+http, client = clients()
+assert client.messages.create(**more("create")).content[0].text == "You said: x"
+with client.messages.stream(**more("stream")) as stream: assert stream.get_final_text() == "You said: x"
+assert client.beta.messages.create(**more("beta")).content[0].text == "You said: x"
+assert client.messages.with_raw_response.create(**more("raw")).parse().content[0].text == "You said: x"
+assert len(list(client.with_options(timeout=9).messages.create(**more("events"), stream=True))) > 3
+async def main():
+    http = httpx.AsyncClient(transport=AsyncCounted())
+    client = anthropic.AsyncAnthropic(http_client=http)
+    assert (await client.messages.create(**more("async create"))).content[0].text == "You said: x"
+    async with client.messages.stream(**more("async stream")) as stream: assert await stream.get_final_text() == "You said: x"
+asyncio.run(main())
+# What its user sends with it is nobody's business.
+answer = http.post(os.environ["SANDBOX_URL"] + "/v1/messages", json=P, headers={"x-api-key": "k", "anthropic-version": "v"})
+assert answer.status_code == 200
+assert len(bodies) == 8 and not any(b"usage_metadata" in body for body in bodies), bodies
+""",
+    )
+    agents = ["create", "stream", "beta", "raw", "events", "async create", "async stream"]
+    assert sorted(record["agent"] for record in records) == sorted(agents)
+    assert {record["provider"] for record in records} == {"ANTHROPIC"} and err == ""
+    streamed = {record["agent"] for record in records if record["isStreamed"]}
+    assert streamed == {"stream", "events", "async stream"}
+    assert all(record["outputTokenCount"] > 0 and record["stopReason"] == "END" for record in records)
+    assert any(request["headers"].get("x-own") == "yes" for request in sandbox.requests())
+
+
+def test_the_users_own_http_client_fails_as_it_did_and_retries_are_one_record(sandbox):
+    records, _ = program(
+        sandbox,
+        OWN_CLIENTS
+        + """
+for retries in (0, 1):
+    http, client = clients(retries)
+    try: client.messages.create(**more(f"{retries}", model="sandbox-overloaded"))
+    except anthropic.APIStatusError as error: assert error.status_code == 529
+    else: raise SystemExit(1)
+http, client = clients(0)
+with client.messages.stream(**more("left", model="sandbox-slow")) as stream:
+    for _ in stream: break
+""",
+    )
+    seen = {record["agent"]: (record["stopReason"], record.get("retryNumber")) for record in records}
+    assert len(records) == 3 and seen["0"] == ("ERROR", 0), seen
+    assert seen["1"] == ("ERROR", 1) and seen["left"][0] == "CANCELLED", seen
 
 
 def test_clients_of_other_services_are_watched(sandbox):

@@ -6,7 +6,7 @@ import threading
 
 import librevenium
 import pytest
-from conftest import params, run
+from conftest import control, params, run
 from librevenium import meter, usage_metadata
 
 
@@ -207,3 +207,50 @@ librevenium.shutdown()
     assert (status, err) == (0, "") and json.loads(out.lower()) == [False, True, True, True]
     assert sorted(map(str, fields(sandbox, 3, "agent"))) == ["('in',)", "(None,)", "(None,)"]
     assert meter(ask)("not selective here").info["metered"] is True
+
+
+def keys(sandbox, count):
+    """The Idempotency-Keys of the records, by their trace."""
+    sandbox.records(count)
+    return {record["body"].get("traceId"): record["idempotency_key"] for record in json.loads(control("records"))}
+
+
+def numbered(key):
+    return usage_metadata(revenium={"idempotency_key": key})
+
+
+def traced(trace, **more):
+    return ask(usage_metadata={"traceId": trace}, **more)
+
+
+def test_the_calls_of_a_scope_with_an_idempotency_key_are_numbered(sandbox):
+    anthropic = pytest.importorskip("anthropic")
+    sdk = anthropic.Anthropic(http_client=librevenium.http_client(), base_url=sandbox.place({"status": 500}, {}))
+    with numbered("job-1"):
+        traced("first")
+        with meter(), usage_metadata(agent="a"):
+            traced("second")
+        librevenium.record(response={"id": "msg_1", "content": []}, usage_metadata={"traceId": "recorded"})
+        with numbered("inner"):
+            traced("inner")
+        traced("fourth")
+        # Its first attempt leaves no record, and so its number to the second.
+        sdk.messages.create(**params(), extra_body={"usage_metadata": {"traceId": "tried again"}})
+    assert keys(sandbox, 6) == {
+        "first": "job-1",
+        "second": "job-1:2",
+        "recorded": "job-1:3",
+        "inner": "inner",
+        "fourth": "job-1:4",
+        "tried again": "job-1:5",
+    }
+    sandbox.reset()
+    with numbered("job-1"):
+        traced("again")
+    assert keys(sandbox, 1) == {"again": "job-1"}
+
+
+def test_a_bad_idempotency_key_is_refused_before_anything_runs():
+    with pytest.raises(librevenium.ReveniumError, match="visible ASCII"):
+        with numbered("no key"):
+            pytest.fail("it ran")

@@ -1,4 +1,4 @@
-// One call inside a trace that somebody else has begun: with REVENIUM_OTLP=1 it is a span of that trace.
+// One call and one use of a tool inside a trace that somebody else has begun: with REVENIUM_OTLP=1 both are its spans.
 package main
 
 import (
@@ -18,7 +18,9 @@ func main() {
 	// revenium.SetTraceContext(reveniumotel.TraceContext) once, and has no need of it.
 	traceparent := cmp.Or(os.Getenv("TRACEPARENT"), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
-	ctx := revenium.WithUsageMetadata(context.Background(), map[string]any{"organizationName": "Acme"})
+	ctx := revenium.WithUsageMetadata(context.Background(), map[string]any{
+		"organizationName": "Acme", "revenium": map[string]any{"traceparent": traceparent},
+	})
 	client := revenium.NewClient()
 	message, err := client.Messages.New(ctx, revenium.MessageNewParams{
 		Model:     model,
@@ -26,12 +28,16 @@ func main() {
 		Messages: []revenium.MessageParam{
 			revenium.NewUserMessage(revenium.NewTextBlock("Greet the world in five words.")),
 		},
-	}, revenium.WithTraceContext(traceparent, ""))
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(message.Text())
-	if err := revenium.Shutdown(ctx); err != nil { // exports the span, too
+	// The function is where a tool would run.
+	if err := revenium.MeterTool(ctx, "search", func(context.Context) error { return nil }); err != nil {
+		log.Fatal(err)
+	}
+	if err := revenium.Shutdown(ctx); err != nil { // exports the spans, too
 		log.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 //! How somebody else's call ended, in the words of whoever made it.
 
 use crate::common::error::{Code, Error, HttpError, Result};
-use crate::messages::code_of_error;
 use serde_json::Value;
 
 /// `{"status", "error"}` or `{"status", "type"}`; the error may be its type or the object that holds it. `None`: it ended
@@ -33,7 +32,7 @@ pub fn of(ending: &Value) -> Result<Option<Error>> {
         (_, Some("stream" | "stream_error")) => Code::Stream,
         // The Messages API has an error of this name too, which comes with a status.
         (None, Some("timeout" | "timeout_error")) => Code::Timeout,
-        (_, Some(kind)) => code_of_error(kind).unwrap_or(Code::Api),
+        (_, Some(kind)) => Code::of_error_type(kind).unwrap_or(Code::Api),
     };
     let error = Error::new(code, "The call failed.");
     let answered =

@@ -91,6 +91,7 @@ impl Observed {
         let retryable = seen.error.is_some_and(is_retryable);
         let account = self.metering.account.as_ref();
         if !self.is_watched() || retryable && self.choices.meter_retryable == Some(false) {
+            self.key.iter().for_each(CallKey::give_back);
             return None;
         }
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
@@ -101,7 +102,7 @@ impl Observed {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.context.ratios.estimate(model, summary)
         });
-        let call = meter::Call {
+        let call = meter::CallFacts {
             service,
             request: &self.facts,
             metadata: &self.metering.metadata,

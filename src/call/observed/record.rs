@@ -1,7 +1,7 @@
 //! A call that is over: its request, its reply and its times are told at once.
 
 use super::ledger::Ledger;
-use super::reply::Reply;
+use super::reply::ObservedReply;
 use super::told::Told;
 use super::{Observed, Seen};
 use crate::common::error::Code;
@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 /// The outcome tells of the record, and its usage is that of the reply. `ledger`: of the answers of batches.
 pub fn record<'a>(told: &Told<'_>, observed: &Observed, ledger: impl FnOnce() -> &'a Ledger) -> Outcome {
-    let mut reply = Reply::new(usize::MAX);
+    let mut reply = ObservedReply::new(usize::MAX);
     if let Some(bytes) = told.events.as_deref().or(told.response) {
         reply.push(bytes.as_bytes());
     }

@@ -7,7 +7,7 @@ use crate::meter::Service;
 use crate::provider::bedrock::Frames;
 
 /// A reply that is read as its bytes come.
-pub struct Reply {
+pub struct ObservedReply {
     form: Form,
     max: usize,
     /// Of a stream, what ended it too soon.
@@ -34,10 +34,10 @@ pub struct Read {
     pub message: Option<Vec<u8>>,
 }
 
-impl Reply {
+impl ObservedReply {
     /// `max`: the most that one reply, or one event of it, may hold.
-    pub fn new(max: usize) -> Reply {
-        Reply { form: Form::Unknown, max, fault: None, seen: Batch::new() }
+    pub fn new(max: usize) -> ObservedReply {
+        ObservedReply { form: Form::Unknown, max, fault: None, seen: Batch::new() }
     }
 
     pub fn push(&mut self, bytes: &[u8]) {

@@ -1,6 +1,6 @@
 //! A call that somebody else is making: its reply passes by, byte for byte.
 
-use super::reply::Reply;
+use super::reply::ObservedReply;
 use super::told::Told;
 use super::{Observed, Seen, ending};
 use crate::common::error::{Code, Error, Result};
@@ -14,7 +14,7 @@ pub struct Tap(Mutex<Option<Open>>);
 
 struct Open {
     observed: Observed,
-    reply: Reply,
+    reply: ObservedReply,
     started: SystemTime,
     clock: Instant,
     first_token: Option<Duration>,
@@ -29,7 +29,7 @@ impl Tap {
         let before = now.duration_since(started).unwrap_or_default();
         Tap(Mutex::new(Some(Open {
             observed,
-            reply: Reply::new(max),
+            reply: ObservedReply::new(max),
             started,
             clock: clock.checked_sub(before).unwrap_or(clock),
             first_token: None,

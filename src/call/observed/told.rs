@@ -33,6 +33,8 @@ pub struct Told<'a> {
     pub batch: Option<Batch>,
     /// One line of a batch's results was never worked on: it was cancelled, or it expired.
     pub unused: bool,
+    /// Of `revenium_budget_check()`: the call is made if it may be.
+    pub admit: bool,
 }
 
 /// Which request of which Message Batch.
@@ -60,12 +62,34 @@ impl<'a> Told<'a> {
 
     /// A call that is over; `text`: the object of `revenium_record()`.
     pub fn parse_over(text: &'a str) -> Result<Told<'a>> {
-        let told = Told::parse(text)?;
+        let told = Told::parse(text)?.of_a_record()?;
         if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
             let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
             return Err(Error::new(Code::Argument, text));
         }
         Ok(told)
+    }
+
+    /// A call that is not made yet, and where it would go; or a body alone.
+    pub fn parse_planned(text: &'a str) -> Result<Told<'a>> {
+        if object_of_request(text)?.get("request").is_none() {
+            return Ok(Told::of_body(text));
+        }
+        let mut told = Told::parse(text)?.without_reply()?;
+        told.service = told.service.or_else(|| service_of(told.body()));
+        Ok(told)
+    }
+
+    fn of_body(text: &'a str) -> Told<'a> {
+        Told { request: Some(text), attempts: 1, ..Told::default() }
+    }
+
+    fn without_reply(self) -> Result<Told<'a>> {
+        if self.response.is_some() || self.events.is_some() || self.error.is_some() || self.batch.is_some() {
+            let text = "A call that is being made has no reply yet: revenium_record() takes one that is over.";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(self)
     }
 
     fn parse(text: &'a str) -> Result<Told<'a>> {
@@ -107,8 +131,9 @@ impl<'a> Told<'a> {
                 "usage_metadata" => told.metadata = Some(Metadata::from_json(value.get())),
                 "batch" => is_batch = flag(value).ok_or_else(|| wanted("true or false"))?,
                 "batch_id" => batch.id = Some(word(value).ok_or_else(|| wanted("the batch's id"))?),
+                "admit" => told.admit = flag(value).ok_or_else(|| wanted("true or false"))?,
                 "custom_id" => batch.custom_id = Some(word(value).ok_or_else(|| wanted("the id of a request"))?),
-                _ => return Err(Error::new(Code::Argument, format!("A record has no member named \"{name}\"."))),
+                _ => return Err(unknown(name)),
             }
         }
         told.batch = is_batch.then_some(batch);
@@ -118,14 +143,16 @@ impl<'a> Told<'a> {
     /// A call that is being made. A body alone is an object, too: that of the Messages API.
     pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
         if object_of_request(text)?.get("request").is_none() {
-            return Ok(Told { request: Some(text), attempts: 1, ..Told::default() });
+            return Ok(Told::of_body(text));
         }
-        let told = Told::parse(text)?;
-        if told.response.is_some() || told.events.is_some() || told.error.is_some() || told.batch.is_some() {
-            let text = "A call that is being made has no reply yet: revenium_record() takes one that is over.";
-            return Err(Error::new(Code::Argument, text));
+        Told::parse(text)?.of_a_record()?.without_reply()
+    }
+
+    fn of_a_record(self) -> Result<Told<'a>> {
+        match self.admit {
+            true => Err(unknown("admit")),
+            false => Ok(self),
         }
-        Ok(told)
     }
 
     /// `{"type":"succeeded","message":{…}}`, `{"type":"errored","error":{…}}`, or one of those that were not worked on.
@@ -148,6 +175,10 @@ impl<'a> Told<'a> {
         }
         Ok(())
     }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::Argument, format!("A record has no member named \"{name}\"."))
 }
 
 /// "error": {} is one of which nobody knows more.

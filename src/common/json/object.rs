@@ -26,7 +26,7 @@ impl<'a> Object<'a> {
         let mut parser = serde_json::Deserializer::from_str(json);
         let mut members = Vec::with_capacity(12);
         walk_members(&mut parser, |key, value| {
-            members.push((Quoted::of(key).map(Quoted::text).unwrap_or_default(), value))
+            members.push((Quoted::of(key).map(Quoted::text).unwrap_or_default(), value));
         })?;
         parser.end()?;
         Ok(Object(members))

@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
 use std::thread;
 
@@ -158,24 +159,21 @@ fn lines_of_many_threads_come_one_at_a_time() {
 
 #[test]
 fn a_child_keeps_the_sink_and_never_touches_the_parents_locks() {
-    let (log, (sink, lines)) = (log(), recorder());
-    let parent = log.of_process(1);
-    assert!(std::ptr::eq(parent, log));
+    let (parent, (sink, lines)) = (log(), recorder());
     parent.set_sink(Some(sink), Level::Info).unwrap();
     let listener: Arc<dyn Subscriber> = Arc::new(Listener(Mutex::default()));
     parent.subscribe(&listener, Some(Level::Debug));
 
     // As after a fork during a line: the lock is held and its holder is not here.
     let _held = lock(&parent.turn);
-    let child = log.of_process(2);
-    assert!(!std::ptr::eq(child, parent) && std::ptr::eq(child, log.of_process(2)));
+    let child = parent.for_child();
     child.write(Level::Info, format_args!("from the child"));
     assert_eq!(take(&lines), ["INFO from the child"]);
     assert!(lock(&child.routes).subscribers.is_empty());
 
     // Caught in the other lock, the child starts from standard error.
     let _routes = lock(&child.routes);
-    let grandchild = log.of_process(3);
+    let grandchild = child.for_child();
     assert!(lock(&grandchild.routes).sink.is_none());
     grandchild.set_sink(None, Level::Warn).unwrap();
 }

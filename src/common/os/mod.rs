@@ -1,9 +1,11 @@
 //! What only the operating system can do for us: forks, locks, private files, signals, exit. The small unsafe room beside
 //! `abi`. Everything that differs from system to system is in here, under the same names in `unix` and in `windows`.
-#![allow(unsafe_code)]
+#![expect(unsafe_code)]
 
 #[cfg(unix)]
 mod unix;
+#[cfg(all(unix, feature = "bedrock"))]
+mod unix_program;
 #[cfg(windows)]
 mod windows;
 
@@ -13,6 +15,8 @@ use self::unix as system;
 use self::windows as system;
 
 pub use self::system::*;
+#[cfg(all(unix, feature = "bedrock"))]
+pub use self::unix_program::{readable_within, shell};
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::thread::JoinHandle;
@@ -39,13 +43,13 @@ impl<T: Send + Sync> PerProcess<T> {
         let seen = self.slot.load(Ordering::Acquire);
         // SAFETY: a slot that was published is never freed.
         let old = unsafe { seen.as_ref() };
-        let forks = system::forks();
+        let forks = forks();
         if let Some(slot) = old
             && slot.forks == forks
         {
             return &slot.value;
         }
-        system::settle();
+        settle();
         let fresh = Box::into_raw(Box::new(Slot { forks, value: make(old.map(|slot| &slot.value)) }));
         match self.slot.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: just published, so never freed.
@@ -64,7 +68,7 @@ impl<T: Send + Sync> PerProcess<T> {
     pub fn peek(&'static self) -> Option<&'static T> {
         // SAFETY: a slot that was published is never freed.
         let slot = unsafe { self.slot.load(Ordering::Acquire).as_ref() }?;
-        (slot.forks == system::forks()).then_some(&slot.value)
+        (slot.forks == forks()).then_some(&slot.value)
     }
 }
 

@@ -8,7 +8,8 @@
 //! record    = kind 1, rest = created_ms:u64 endpoint key transaction_id body
 //!             (the first three each with its length before it, u16; the body is what is left)
 //! delivered = kind 2, rest empty: Revenium has the record of this sequence
-//! given up  = kind 3, rest empty: nobody shall send it any more
+//! given up  = kind 3, rest = reason:u8 status:u16: nobody shall send it any more. The reason is one of
+//!             `Reason::NUMBERED`, 0 is a hand's; the status is what Revenium answered, or 0. Earlier versions wrote neither.
 //! padding   = kind 0, rest without meaning
 //! ```
 //!
@@ -22,7 +23,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memmem;
 
-use crate::delivery::record::{Endpoint, Fate, Outgoing, stored_bytes};
+use crate::delivery::counts::Reason;
+use crate::delivery::record::{Cause, Endpoint, Fate, Outgoing, stored_bytes};
 
 pub const VERSION: u16 = 1;
 pub const HEADER: usize = 36;
@@ -135,11 +137,16 @@ pub fn push_record(into: &mut Vec<u8>, sequence: u64, created_ms: u64, record: &
 }
 
 pub fn push_settled(into: &mut Vec<u8>, sequence: u64, fate: Fate) {
-    let kind = match fate {
-        Fate::Delivered => DELIVERED,
-        Fate::GivenUp => GIVEN_UP,
+    let start = match fate {
+        Fate::Delivered => begin(into, DELIVERED, sequence),
+        Fate::GivenUp(Cause { reason, http_status }) => {
+            let start = begin(into, GIVEN_UP, sequence);
+            let number = reason.and_then(|reason| Reason::NUMBERED.iter().position(|known| *known == reason));
+            into.push(number.map_or(0, |at| at as u8 + 1));
+            into.extend_from_slice(&http_status.unwrap_or_default().to_le_bytes());
+            start
+        }
     };
-    let start = begin(into, kind, sequence);
     end(into, start);
 }
 
@@ -197,10 +204,18 @@ pub fn read(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
             body: payload.0,
         }),
         DELIVERED => Frame::Settled { sequence, fate: Fate::Delivered },
-        GIVEN_UP => Frame::Settled { sequence, fate: Fate::GivenUp },
+        GIVEN_UP => Frame::Settled { sequence, fate: Fate::GivenUp(cause(&mut payload)) },
         _ => Frame::Unknown,
     };
     Some((frame, PREFIX + size))
+}
+
+fn cause(rest: &mut Input<'_>) -> Cause {
+    let number = rest.u8().and_then(|number| usize::from(number).checked_sub(1));
+    Cause {
+        reason: number.and_then(|at| Reason::NUMBERED.get(at).copied()),
+        http_status: rest.u16().filter(|status| *status > 0),
+    }
 }
 
 /// Where the frame that `bytes` begin with says that it ends.
@@ -382,6 +397,26 @@ mod tests {
         end(&mut bytes, start);
         push_record(&mut bytes, 6, 1, &record(6, "{}")).unwrap();
         assert_eq!(read_all(&bytes), (vec![(6, "{}".into())], 1, 0));
+    }
+
+    #[test]
+    fn a_record_that_was_given_up_says_why() {
+        let told = |reason, http_status| Fate::GivenUp(Cause { reason, http_status });
+        let fates = Reason::NUMBERED.map(Fate::from).into_iter();
+        for fate in fates.chain([told(Some(Reason::Refused), Some(422)), told(None, None), Fate::Delivered]) {
+            let mut bytes = Vec::new();
+            push_settled(&mut bytes, 7, fate);
+            assert_eq!(read(&bytes), Some((Frame::Settled { sequence: 7, fate }, bytes.len())));
+        }
+        // As earlier versions wrote it, and a later one may, with reasons of its own and more behind them.
+        for (rest, wanted) in [(&[][..], None), (&[99, 0x90, 1, 5], Some(400))] {
+            let mut bytes = Vec::new();
+            let start = begin(&mut bytes, GIVEN_UP, 7);
+            bytes.extend_from_slice(rest);
+            end(&mut bytes, start);
+            let fate = told(None, wanted);
+            assert_eq!(read(&bytes), Some((Frame::Settled { sequence: 7, fate }, bytes.len())));
+        }
     }
 
     #[test]

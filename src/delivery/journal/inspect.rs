@@ -9,7 +9,7 @@ use super::folder::{Folder, Found};
 use super::frame::{self, Contents, HEADER, Header, Stored};
 use super::segment::{Segment, Taken};
 use crate::common::os;
-use crate::delivery::record::{Fate, Row};
+use crate::delivery::record::{Cause, Fate, Row};
 
 /// What lies in one segment.
 pub struct Look {
@@ -67,7 +67,7 @@ pub fn delete(found: &Found, sequences: &[u64]) -> io::Result<Option<usize>> {
     let look = look(Found { path: found.path.clone(), bytes: found.bytes })?;
     let (mut notes, mut deleted) = (Vec::new(), 0);
     for row in look.rows.iter().filter(|row| sequences.contains(&row.seq)) {
-        frame::push_settled(&mut notes, row.seq, Fate::GivenUp);
+        frame::push_settled(&mut notes, row.seq, Fate::GivenUp(Cause::default()));
         deleted += 1;
     }
     if deleted == look.rows.len() {

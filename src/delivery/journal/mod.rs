@@ -18,6 +18,7 @@ mod segment;
 mod tests;
 
 pub use self::folder::{Folder, Found, fingerprint, fingerprints, is_fingerprint};
+pub use self::frame::Contents;
 pub use self::inspect::{Look, delete, hand_over, look, probe};
 pub(super) use self::maintenance::run;
 
@@ -27,6 +28,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -35,8 +37,9 @@ use tokio::sync::Notify;
 use self::frame::HEADER;
 use self::segment::{Appended, Segment};
 use super::Destination;
-use super::queue::Queue;
-use super::record::{Fate, Row, Seq};
+use super::counts::Reason;
+use super::queue::RecordQueue;
+use super::record::{Cause, Fate, Row, Seq};
 use crate::common::{os, sync};
 
 /// What `Options::segment_bytes` is at most.
@@ -65,7 +68,7 @@ impl Options {
 pub(super) struct Journal {
     pub options: Options,
     pub folder: Folder,
-    queue: Arc<Queue>,
+    queue: Arc<RecordQueue>,
     state: sync::Mutex<State>,
     /// Maintenance is to come now, or within a second.
     pub wake: Notify,
@@ -109,6 +112,8 @@ struct Held {
     pending: usize,
     /// Frames that say what is settled, to be written.
     settled: Vec<u8>,
+    /// When Revenium last refused one of its records.
+    refused: Option<Instant>,
 }
 
 /// Where a record lies.
@@ -152,7 +157,7 @@ struct Sync {
 }
 
 impl Journal {
-    pub fn new(options: Options, destination: &Destination, queue: Arc<Queue>) -> Journal {
+    pub fn new(options: Options, destination: &Destination, queue: Arc<RecordQueue>) -> Journal {
         queue.expect_backlog();
         Journal {
             folder: Folder::new(&options.directory, &fingerprint(destination)),
@@ -239,6 +244,12 @@ impl Journal {
             let current = state.current == Some(id);
             let Some(held) = state.segments.get_mut(&id) else { continue };
             match (held.pending, current) {
+                // Whoever watches shall see what was refused.
+                (0, true) if held.refused.is_some_and(|since| since.elapsed() < SHOW_REFUSED) => {
+                    if let Err(error) = held.note() {
+                        self.fail(state, &error);
+                    }
+                }
                 (0, true) => {
                     if held.end > HEADER as u64 {
                         held.cut();
@@ -503,6 +514,9 @@ impl Journal {
     }
 }
 
+/// How long a record that Revenium refused stays in the file, with the reason, once nothing else keeps it.
+const SHOW_REFUSED: Duration = Duration::from_secs(5);
+
 /// Records handled in one go by maintenance.
 const CHUNK: usize = 256;
 
@@ -511,7 +525,7 @@ impl State {
         let id = self.next_id;
         self.next_id += 1;
         let segment = Arc::new(segment);
-        self.segments.insert(id, Held { segment, ours, end, pending: 0, settled: Vec::new() });
+        self.segments.insert(id, Held { segment, ours, end, pending: 0, settled: Vec::new(), refused: None });
         id
     }
 
@@ -532,6 +546,9 @@ impl State {
     fn settle(&mut self, slot: Slot, fate: Fate) {
         if let Some(held) = self.segments.get_mut(&slot.segment) {
             held.pending -= 1;
+            if matches!(fate, Fate::GivenUp(Cause { reason: Some(Reason::Refused), .. })) {
+                held.refused = Some(Instant::now());
+            }
             frame::push_settled(&mut held.settled, slot.sequence, fate);
         }
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::backlog::Backlog;
 use super::counts::{Counters, Reason};
-use super::record::{Fate, Outgoing, Row, Seq, Survey};
+use super::record::{Cause, Fate, Outgoing, Row, Seq, Survey};
 use crate::common::sync::{Condvar, Mutex, MutexGuard};
 
 pub(super) use self::saved::Oldest;
@@ -61,7 +61,8 @@ pub(super) enum Take {
 #[derive(Debug)]
 pub(super) enum Settle {
     Delivered,
-    Dropped(Reason),
+    /// With what Revenium answered, if it did.
+    Dropped(Reason, Option<u16>),
     /// Try again at `due`. Whatever hurries the record, not before `not_before`.
     Wait {
         due: Instant,
@@ -87,7 +88,7 @@ pub struct Left {
     pub in_spool: usize,
 }
 
-pub(super) struct Queue {
+pub(super) struct RecordQueue {
     limits: Limits,
     counters: Arc<Counters>,
     /// The number of the next record, and the smallest given out.
@@ -145,9 +146,9 @@ enum Phase {
     InFlight,
 }
 
-impl Queue {
+impl RecordQueue {
     pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
-        Queue {
+        RecordQueue {
             limits,
             counters,
             next: AtomicU64::new(BASE),
@@ -279,13 +280,15 @@ impl Queue {
                 return true;
             }
             Settle::Delivered => removed = inner.finish(seq, Fate::Delivered),
-            Settle::Dropped(_) => removed = inner.finish(seq, Fate::GivenUp),
+            Settle::Dropped(reason, http_status) => {
+                removed = inner.finish(seq, Fate::GivenUp(Cause { reason: Some(reason), http_status }));
+            }
         }
         if removed.is_none() {
             return false;
         }
         match settle {
-            Settle::Dropped(reason) => self.counters.dropped(reason, 1),
+            Settle::Dropped(reason, _) => self.counters.dropped(reason, 1),
             _ => self.counters.delivered(),
         }
         self.publish(&inner);
@@ -308,7 +311,7 @@ impl Queue {
             if entry.phase == Phase::InFlight || !tried || now.saturating_duration_since(entry.pushed) < max_age {
                 break;
             }
-            gone.extend(inner.finish(seq, Fate::GivenUp));
+            gone.extend(inner.finish(seq, Reason::Expired.into()));
         }
         if !gone.is_empty() {
             self.counters.dropped(Reason::Expired, gone.len());

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Entry, Inner, Phase, Queue, when};
+use super::{Entry, Inner, Phase, RecordQueue, when};
 use crate::delivery::counts::Reason;
 use crate::delivery::record::{Fate, Row, Seq, Survey};
 
@@ -29,7 +29,7 @@ pub(in crate::delivery) enum Oldest {
     None,
 }
 
-impl Queue {
+impl RecordQueue {
     /// There is a journal, and nobody has looked yet what lies in it.
     pub fn expect_backlog(&self) {
         self.inner.lock().unexplored = true;
@@ -173,7 +173,7 @@ impl Queue {
         let in_memory = inner.entries.iter().find(idle).map(|(&seq, _)| seq);
         match (in_memory, inner.backlog.first()) {
             (Some(seq), first) if first.is_none_or(|first| seq < first) => {
-                drop(inner.finish(seq, Fate::GivenUp));
+                drop(inner.finish(seq, Reason::SpoolFull.into()));
                 self.counters.dropped(Reason::SpoolFull, 1);
                 self.publish(&inner);
                 self.tell_flushes(inner);
@@ -198,7 +198,7 @@ impl Queue {
         if let Some(rest) = rest {
             inner.backlog.add(rest);
         }
-        inner.leaving.extend(rows.iter().map(|row| (row.seq, Fate::GivenUp)));
+        inner.leaving.extend(rows.iter().map(|row| (row.seq, Reason::SpoolFull.into())));
         self.counters.dropped(Reason::SpoolFull, rows.len());
         self.publish(&inner);
         self.tell_flushes(inner);

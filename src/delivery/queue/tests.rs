@@ -10,17 +10,17 @@ fn record(name: &str) -> Outgoing {
     }
 }
 
-fn queue(records: usize, bytes: usize) -> (Queue, Arc<Counters>) {
+fn queue(records: usize, bytes: usize) -> (RecordQueue, Arc<Counters>) {
     let counters = Arc::new(Counters::new());
-    (Queue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
+    (RecordQueue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
 }
 
-fn rows(queue: &Queue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
+fn rows(queue: &RecordQueue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
     let records = records.into_iter().map(Arc::new);
     records.map(|record| Row { seq: queue.number(1), created_ms: now_ms(), record }).collect()
 }
 
-fn push(queue: &Queue, names: &[&str], now: Instant) -> Pushed {
+fn push(queue: &RecordQueue, names: &[&str], now: Instant) -> Pushed {
     queue.push(rows(queue, names.iter().map(|name| record(name))), false, now)
 }
 
@@ -176,7 +176,7 @@ proptest::proptest! {
                 (2 | 3, _) => if let Take::Work(work) = queue.take(now) { flying.push(work) },
                 (4, _) => if let Take::Work(work) = queue.take_probe(now) { flying.push(work) },
                 (5, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Delivered)),
-                (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused))),
+                (6, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Dropped(Reason::Refused, Some(400)))),
                 (7, Some(i)) => assert!(queue.settle(flying.swap_remove(i).seq, Settle::Wait { due, not_before: due.min(now) })),
                 (8, _) if n == 0 => queue.expedite(now),
                 (8, _) => drop(queue.expire(now, Duration::from_millis(30), true)),

@@ -81,7 +81,7 @@ static DIGITS: LazyLock<Regex> = LazyLock::new(|| pattern("[0-9](?:[ -]?[0-9]){1
 
 /// Of the constants above, which a test compiles.
 fn pattern(text: &str) -> Regex {
-    #[allow(clippy::expect_used)]
+    #[expect(clippy::expect_used)]
     Regex::new(text).expect("a pattern of this file")
 }
 

@@ -4,7 +4,8 @@ use super::*;
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::json::object::Object;
 use crate::messages::RequestFacts;
-use crate::messages::{Summary, Usage};
+use crate::messages::Summary;
+use crate::messages::summary::Usage;
 use crate::settings::{CallKey, IdempotencyKey};
 use proptest::prelude::*;
 use serde_json::json;
@@ -96,7 +97,7 @@ impl Sample {
     }
 
     fn records_after(&self, recent_ids: &RecentIds) -> Vec<Record> {
-        records(&Call {
+        records(&CallFacts {
             service: self.service,
             batch: self.batch,
             prompts: None,

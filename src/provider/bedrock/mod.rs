@@ -8,7 +8,7 @@ mod model;
 mod process;
 mod reply;
 
-pub use body::{Direct, for_direct};
+pub use body::for_direct;
 pub use frames::Frames;
 pub use reply::Body;
 

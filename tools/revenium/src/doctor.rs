@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
-use revenium::client::status::Provider;
-use revenium::common::http;
-use revenium::common::log::redact;
-use revenium::delivery::completions_url;
-use revenium::delivery::journal::probe;
-use revenium::platform::rules_url;
-use revenium::provider::anthropic::messages_url;
-use revenium::provider::choice::choose;
-use revenium::settings::{AuthHeader, Credential, Settings, environment};
+use revenium::inside::Provider;
+use revenium::inside::choose;
+use revenium::inside::completions_url;
+use revenium::inside::http;
+use revenium::inside::journal::probe;
+use revenium::inside::messages_url;
+use revenium::inside::redact;
+use revenium::inside::rules_url;
+use revenium::inside::{AuthHeader, Credential, Settings, environment};
 use serde_json::{Value, json};
 
 use crate::spool::{directory, folder, in_words, looks, others};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::prelude::*;
-use revenium::settings::{Settings, environment};
+use revenium::inside::{Settings, environment};
 
 const HELP: &str = "\
 revenium: looks into the spool of librevenium, tells what is wrong, and plays a sandbox

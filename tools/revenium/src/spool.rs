@@ -5,13 +5,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use revenium::client::process::process;
-use revenium::common::log::redact;
-use revenium::delivery::journal::{
+use revenium::inside::journal::{
     Folder, Found, Look, delete, fingerprint, fingerprints, hand_over, is_fingerprint, look,
 };
-use revenium::delivery::{Destination, Row, completions_url};
-use revenium::settings::{Settings, environment};
+use revenium::inside::process;
+use revenium::inside::redact;
+use revenium::inside::{Destination, Row, completions_url};
+use revenium::inside::{Settings, environment};
 use serde_json::{Value, json};
 
 /// Where the records of these settings' account and destination lie.

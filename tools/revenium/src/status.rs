@@ -1,8 +1,8 @@
 //! `revenium status`
 
-use revenium::client::status;
-use revenium::delivery::journal::{Folder, Look};
-use revenium::settings::Settings;
+use revenium::inside::Settings;
+use revenium::inside::journal::{Folder, Look};
+use revenium::inside::status;
 use serde_json::{Value, json};
 
 use crate::spool::{Looks, age, directory, folder, in_words, looks, others, user_in_words};

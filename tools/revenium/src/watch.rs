@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ::sandbox::{Feed, View, estimate};
 use lexopt::prelude::*;
-use revenium::common::log::redact;
-use revenium::delivery::journal::Look;
-use revenium::delivery::{Endpoint, Fate, Row};
-use revenium::settings::{Settings, environment};
+use revenium::inside::journal::Look;
+use revenium::inside::redact;
+use revenium::inside::{Cause, Endpoint, Fate, Reason, Row};
+use revenium::inside::{Settings, environment};
 use serde_json::{Map, Value as Json, json};
 
 use crate::sandbox::show;
@@ -146,12 +146,28 @@ impl State {
     fn of(fate: Fate) -> State {
         match fate {
             Fate::Delivered => State { name: "delivered", why: String::new() },
-            Fate::GivenUp => State { name: "given up", why: "refused for good, too old, or dropped by hand".into() },
+            Fate::GivenUp(Cause { reason: Some(Reason::Refused), http_status: Some(status) }) => State {
+                name: "refused",
+                why: format!("Revenium answered with HTTP status {status}, as it would again"),
+            },
+            Fate::GivenUp(Cause { reason, .. }) => State { name: "given up", why: given_up(reason).into() },
         }
     }
 
     fn waiting(&self) -> bool {
         self.name == "waiting"
+    }
+}
+
+fn given_up(reason: Option<Reason>) -> &'static str {
+    match reason {
+        Some(Reason::Expired) => "it waited longer than spool_max_age_s",
+        Some(Reason::SpoolFull) => "the spool was full, and this its oldest record",
+        Some(Reason::QueueFull) => "memory was full, and this the oldest record",
+        Some(Reason::Shutdown) => "its process ended",
+        Some(Reason::Corrupt) => "it could not be read",
+        Some(Reason::Refused) => "it makes no request that Revenium would understand",
+        None => "dropped by hand",
     }
 }
 

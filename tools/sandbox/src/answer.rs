@@ -118,7 +118,7 @@ impl Answer {
             "gap_ms" => self.shape.gap = Duration::from_millis(number(value)?),
             "burst" => {
                 self.shape.burst =
-                    value.as_bool().or_else(|| Some(value.as_u64()? > 0)).ok_or("expected true or false")?
+                    value.as_bool().or_else(|| Some(value.as_u64()? > 0)).ok_or("expected true or false")?;
             }
             "end" => match text(value)?.as_str() {
                 "close" => {

@@ -51,6 +51,11 @@ impl Feed {
         self.add(Item::Line(item.to_string().into()));
     }
 
+    /// What can be set on the page, or the jobs, are no longer what they were: pages ask for `/sandbox/state`.
+    pub(crate) fn state_changed(&self) {
+        self.add(Item::Line(r#"{"kind":"state"}"#.into()));
+    }
+
     pub(crate) fn add(&self, item: Item) {
         self.inner.lock().items.push(item);
         self.changed.send_replace(());

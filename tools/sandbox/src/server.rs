@@ -1,8 +1,10 @@
 //! Accepts connections and gives each request to its service.
 //!
-//! A kept connection may carry requests to a provider, to Revenium and to the page, so the choice is made for each. Where
-//! no answer is planned to the byte, axum finds the handler and makes the response.
+//! A kept connection may carry requests to a provider, to Revenium and to the page, so the choice is made for each. hyper
+//! reads the requests and writes the answers, axum finds the handlers of the page and the platform; only an answer that
+//! breaks the rules of HTTP gets the bare connection (`fault`).
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,21 +13,26 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
 
 use crate::environment::environment;
-use crate::http::{After, Connection, ReadError, Request};
+use crate::http::Request;
 use crate::platform::Platform;
 use crate::reply::{Body, Reply};
 use crate::state::{Open, Sandbox};
-use crate::{anthropic, bedrock, collector, control, platform, view};
+use crate::{anthropic, bedrock, collector, control, fault, platform, played, view};
 
 /// As many connections as may arrive at once; the system caps it.
 const BACKLOG: u32 = 16_384;
 
-const LINGER: Duration = Duration::from_secs(5);
+const MAX_HEADERS: usize = 128;
 
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if !address.ip().is_loopback() {
@@ -61,53 +68,42 @@ pub async fn serve(listener: TcpListener, sandbox: Arc<Sandbox>) {
 
 async fn connection(stream: TcpStream, server: Arc<Server>) {
     let sandbox = &server.sandbox;
-    let stats = &sandbox.stats;
-    stats.connections.fetch_add(1, Relaxed);
-    let _open = Open::new(&stats.open_connections);
+    sandbox.stats.connections.fetch_add(1, Relaxed);
+    let _open = Open::new(sandbox, |stats| &stats.open_connections);
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let mut connection = Connection::new(stream);
-    loop {
-        let request = match connection.read_request().await {
-            Ok(Some(request)) => Arc::new(request),
-            Ok(None) | Err(ReadError::Left) => return,
-            Err(ReadError::Refused(status, problem)) => {
-                let mut reply = Reply::json(status, anthropic::error_body(status, problem, sandbox.next_id()));
-                reply.shape.end = crate::reply::End::CloseDelimited;
-                if connection.write_reply(&reply).await.is_ok() {
-                    // Closing on a body that is still being sent would reset the connection before the answer is read.
-                    let _ = tokio::time::timeout(LINGER, connection.until_closed()).await;
-                }
-                return;
-            }
-        };
-        let written = match server.route(&request).await {
-            Routed::Page(response) => match connection.write_response(response).await {
-                // A page is closed as soon as nobody looks at it any more.
-                Err(_) => return,
-                written => written,
-            },
-            Routed::Service(reply) => {
-                let _stream = matches!(reply.body, Body::Pieces(_)).then(|| Open::new(&stats.streams_open));
-                connection.write_reply(&reply).await
-            }
-        };
-        match written {
-            Ok(After::KeepAlive) => {}
-            Ok(After::Close) => return,
-            Err(_) => {
-                stats.client_disconnects.fetch_add(1, Relaxed);
-                return;
-            }
+    let planned = Mutex::new(None);
+    let service = service_fn(|request| Box::pin(server.answer(request, &planned)));
+    // Without writev what is ready goes out in one write, however many pieces it is.
+    let mut connection = http1::Builder::new()
+        .auto_date_header(false)
+        .max_headers(MAX_HEADERS)
+        .writev(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // How it ended is the client's business; one that left in an answer was counted there.
+    let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let stream = connection.into_parts().io.into_inner();
+    let fault = planned.lock().take();
+    if let Some(reply) = fault {
+        let _stream = matches!(reply.body, Body::Pieces(_)).then(|| Open::new(sandbox, |stats| &stats.streams_open));
+        if fault::write(stream, &reply).await.is_err() {
+            sandbox.stats.client_disconnects.fetch_add(1, Relaxed);
         }
     }
 }
 
-enum Routed {
-    Service(Reply),
-    Page(Response),
+/// The HTTP library lets go of the connection.
+#[derive(Debug)]
+struct Over;
+
+impl std::fmt::Display for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection is not the HTTP library's any more")
+    }
 }
+
+impl std::error::Error for Over {}
 
 /// What the page asks for, beside what tests ask for.
 fn is_page(method: &str, path: &str) -> bool {
@@ -116,17 +112,37 @@ fn is_page(method: &str, path: &str) -> bool {
 }
 
 impl Server {
-    async fn route(&self, request: &Arc<Request>) -> Routed {
-        if is_page(&request.method, &request.path) {
-            return match platform::foreign(request, &request.path) {
-                Some(foreign) => {
-                    let Ok(response) = self.page.clone().oneshot(foreign).await;
-                    Routed::Page(response)
+    /// `planned` takes a reply that breaks the rules of HTTP: it is written when the library has let go.
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        planned: &Mutex<Option<Reply>>,
+    ) -> Result<Response, Over> {
+        let sandbox = &self.sandbox;
+        let reply = match Request::read(request).await {
+            Ok(Some(request)) if is_page(&request.method, &request.path) => {
+                match platform::foreign(&request, &request.path) {
+                    Some(foreign) => {
+                        let Ok(response) = self.page.clone().oneshot(foreign).await;
+                        return Ok(response);
+                    }
+                    None => Reply::text(400, "the request cannot be read\n"),
                 }
-                None => Routed::Service(Reply::text(400, "the request cannot be read\n")),
-            };
+            }
+            Ok(Some(request)) => self.service(&Arc::new(request)).await,
+            Ok(None) => {
+                let problem = "Request exceeds the maximum size";
+                Reply::json(413, anthropic::error_body(413, problem, sandbox.next_id()))
+            }
+            Err(_) => return Err(Over),
+        };
+        match played::head(&reply) {
+            Some(response) => Ok(played::play(response, reply, sandbox.clone()).await),
+            None => {
+                *planned.lock() = Some(reply);
+                Err(Over)
+            }
         }
-        Routed::Service(self.service(request).await)
     }
 
     async fn service(&self, request: &Arc<Request>) -> Reply {

@@ -98,18 +98,21 @@ pub struct Stats {
 }
 
 /// Counts something as open for as long as it lives.
-pub struct Open<'a>(&'a AtomicU64);
+pub struct Open {
+    sandbox: Arc<Sandbox>,
+    counter: fn(&Stats) -> &AtomicU64,
+}
 
-impl<'a> Open<'a> {
-    pub fn new(counter: &'a AtomicU64) -> Self {
-        counter.fetch_add(1, Relaxed);
-        Self(counter)
+impl Open {
+    pub fn new(sandbox: &Arc<Sandbox>, counter: fn(&Stats) -> &AtomicU64) -> Self {
+        counter(&sandbox.stats).fetch_add(1, Relaxed);
+        Self { sandbox: sandbox.clone(), counter }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        (self.counter)(&self.sandbox.stats).fetch_sub(1, Relaxed);
     }
 }
 

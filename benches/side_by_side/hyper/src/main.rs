@@ -1,12 +1,13 @@
 //! What others are measured against: hyper's pooled client on one thread. It reads replies and forgets them.
 //!
 //! With `--record 1` each call is followed by a plain POST of a record to the collector, by a task that sends one after
-//! the other: the simplest metering there is, without a retry or a file.
+//! the other: the simplest metering there is, without a retry or a file. With `--hand-over 1` the calls are made by another
+//! thread, for which the first waits: what every library costs that does not do its work on the caller's own thread.
 
 use std::error::Error;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,14 +29,23 @@ struct Options {
     warm: usize,
     at_once: usize,
     record: bool,
+    hand_over: bool,
     /// Between calls that are made one after the other; then each call's wait is measured.
     gap: Duration,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-        let mut options =
-            Options { port: 0, streamed: false, calls: 0, warm: 0, at_once: 1, record: false, gap: Duration::ZERO };
+        let mut options = Options {
+            port: 0,
+            streamed: false,
+            calls: 0,
+            warm: 0,
+            at_once: 1,
+            record: false,
+            hand_over: false,
+            gap: Duration::ZERO,
+        };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or("each option has a value")?;
             match name.as_str() {
@@ -45,6 +55,7 @@ impl Options {
                 "--warm" => options.warm = value.parse()?,
                 "--at-once" => options.at_once = value.parse()?,
                 "--record" => options.record = value == "1",
+                "--hand-over" => options.hand_over = value == "1",
                 "--gap" => options.gap = Duration::from_micros(value.parse()?),
                 _ => return Err(format!("unknown option {name}").into()),
             }
@@ -59,6 +70,8 @@ struct Host {
     messages: String,
     completions: String,
     request: Bytes,
+    /// Who makes the calls instead.
+    other: Option<UnboundedSender<mpsc::Sender<Result<()>>>>,
 }
 
 impl Host {
@@ -75,10 +88,31 @@ impl Host {
             messages: format!("{base}/v1/messages"),
             completions: format!("{base}/meter/v2/ai/completions"),
             request: request.into(),
+            other: None,
         }
     }
 
+    /// From now on another thread makes the calls, and ends with the last of those that ask for them.
+    fn hand_over(&mut self) {
+        let (other, mut asked) = unbounded_channel::<mpsc::Sender<Result<()>>>();
+        let host = self.clone();
+        self.other = Some(other);
+        std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                while let Some(done) = asked.recv().await {
+                    let _ = done.send(host.call().await);
+                }
+                Ok::<_, std::io::Error>(())
+            })
+        });
+    }
+
     async fn call(&self) -> Result<()> {
+        if let Some(other) = &self.other {
+            let (done, wait) = mpsc::channel();
+            other.send(done)?;
+            return wait.recv()?;
+        }
         let request = Request::builder()
             .method(Method::POST)
             .uri(&self.messages)
@@ -241,6 +275,9 @@ async fn run(options: &Options, host: Host) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
-    let host = Host::new(&options);
+    let mut host = Host::new(&options);
+    if options.hand_over {
+        host.hand_over();
+    }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(&options, host))
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Handled, Refusal, Shared, operations};
 use crate::answer::Answer;
@@ -58,6 +58,6 @@ pub(super) async fn set(State(sandbox): Shared, Json(body): Json<Value>) -> Hand
         all.insert(operation, answers)
     };
     drop(all);
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(StatusCode::NO_CONTENT.into_response())
 }

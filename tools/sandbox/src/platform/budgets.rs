@@ -229,6 +229,6 @@ pub(super) async fn set(State(sandbox): Shared, Json(body): Json<Value>) -> Hand
     }
     *inner = Inner { set, counted };
     drop(inner);
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -103,7 +103,7 @@ pub(super) async fn create(State(sandbox): Shared, Json(body): Json<Value>) -> H
     }
     let resource = jobs.entry(id).or_insert_with(|| Job::new(told)).resource();
     drop(jobs);
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(answer(201, resource))
 }
 

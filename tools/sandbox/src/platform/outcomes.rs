@@ -40,7 +40,7 @@ pub(super) async fn report(State(sandbox): Shared, Path(id): Path<String>, Json(
         job.metrics.extend(body["metrics"].as_array().cloned().unwrap_or_default());
         Ok(revised(job, &body))
     })?;
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(answer(200, done))
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn amend(State(sandbox): Shared, Path(id): Path<String>, Json(b
         job.outcome = outcome;
         Ok(revised(job, &body))
     })?;
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(answer(200, done))
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn metrics(State(sandbox): Shared, Path(id): Path<String>, Json
         job.metrics.extend_from_slice(metrics);
         Ok(())
     })?;
-    sandbox.feed.push(&json!({"kind": "state"}));
+    sandbox.feed.state_changed();
     Ok(StatusCode::CREATED.into_response())
 }
 

@@ -218,7 +218,7 @@ fn the_account_and_the_cost_of_a_call_can_be_asked() {
 fn answers_are_set_by_operation_and_used_once() {
     let sandbox = Sandbox::start(&["--quiet"]);
     let set = |operation: &str, answers: Value| {
-        put(&sandbox, "/sandbox/answers", json!({"operation": operation, "answers": answers}))
+        put(&sandbox, "/sandbox/answers", json!({"operation": operation, "answers": answers}));
     };
     set("jobs.get", json!([{"status": 429, "retry-after": 2}, "close", {"json": {"agenticJobId": "mine"}}]));
     let job = format!("{JOBS}/any");
