@@ -10,14 +10,14 @@ import platforms
 DESCRIPTION = "Call Claude and meter each call to Revenium"
 # What a package holds of the installed tree, and what it needs besides.
 DEBIAN = {
-    "librevenium1": ("libs", ["usr/lib/*/librevenium.so.*"], "libc6 (>= {glibc}), libgcc-s1", "the shared library"),
+    "librevenium1": ("libs", ["usr/lib/*/librevenium.so.*"], "libc6 (>= {glibc}){gcc}", "the shared library"),
     "librevenium-dev": (
         "libdevel",
         ["usr/include", "usr/lib/*/librevenium.so", "usr/lib/*/librevenium.a", "usr/lib/*/pkgconfig", "usr/lib/*/cmake"],
         "librevenium1 (= {version}), libc6-dev",
         "headers for C and C++, the static library, pkg-config and CMake files",
     ),
-    "revenium": ("utils", ["usr/bin"], "libc6 (>= {glibc}), libgcc-s1", "the command: status, spool, doctor, sandbox"),
+    "revenium": ("utils", ["usr/bin"], "libc6 (>= {glibc}){gcc}", "the command: status, spool, doctor, sandbox"),
 }
 
 
@@ -41,7 +41,9 @@ def debian(platform, built, version, scratch, directory):
     to build: what they hold is installed by `make install` in any case."""
     lib = f"/usr/lib/{platform.machine}-linux-gnu"
     install(platform, built, scratch / "all", "/usr", LIBDIR=lib)
-    fields = {"glibc": platforms.oldest_glibc(built / platform.shared), "version": version}
+    needed = subprocess.run(["readelf", "-d", built / platform.shared], check=True, capture_output=True, text=True).stdout
+    gcc = ", libgcc-s1" if "libgcc_s" in needed else ""
+    fields = {"glibc": platforms.oldest_glibc(built / platform.shared), "gcc": gcc, "version": version}
     found = {name: [path for pattern in row[1] for path in sorted((scratch / "all").glob(pattern))] for name, row in DEBIAN.items()}
     for name, (section, _, depends, what) in DEBIAN.items():
         tree = scratch / name
