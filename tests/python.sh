@@ -41,7 +41,7 @@ tests() { # NAME ARGUMENTS...: pytest in that environment
 }
 
 # boto3 and google-auth: what the SDK signs with for other services. libclang: what Rust's bindgen reads headers with.
-environment sdk-2 "$PYTHON" anthropic==2.14.0 cffi libclang boto3==1.44.8 google-auth==2.63.0
+environment sdk-2 "$PYTHON" anthropic==2.14.0 cffi gunicorn==27.0.1 libclang boto3==1.44.8 google-auth==2.63.0
 environment sdk-1 "$PYTHON" anthropic==1.17.0 boto3==1.44.8 google-auth==2.63.0
 tests sdk-2 -s -k 'not load' "$@"
 tests sdk-2 -s -k load "$@"

@@ -158,21 +158,21 @@ func nativeResume(call handle) { C.revenium_call_resume(C.revenium_call(call)) }
 func nativeRecord(record []byte, scope handle) ([]byte, error) {
 	var detail C.revenium_result
 	code := C.revenium_record(chars(record), C.size_t(len(record)), C.revenium_scope(scope), &detail)
-	if err := failed(code, handle(detail)); err != nil {
-		return nil, err
-	}
-	defer nativeRelease(handle(detail))
-	return nativeResult(handle(detail), codeOK).info, nil
+	return infoOf(code, handle(detail))
 }
 
 func nativeToolEvent(event []byte, scope handle) ([]byte, error) {
 	var detail C.revenium_result
 	code := C.revenium_tool_event(chars(event), C.size_t(len(event)), C.revenium_scope(scope), &detail)
-	if err := failed(code, handle(detail)); err != nil {
+	return infoOf(code, handle(detail))
+}
+
+func infoOf(code C.int32_t, detail handle) ([]byte, error) {
+	if err := failed(code, detail); err != nil {
 		return nil, err
 	}
-	defer nativeRelease(handle(detail))
-	return nativeResult(handle(detail), codeOK).info, nil
+	defer nativeRelease(detail)
+	return nativeResult(detail, codeOK).info, nil
 }
 
 func nativeTapNew(request []byte, scope handle) (handle, error) {

@@ -56,7 +56,7 @@ func Record(ctx context.Context, call CallRecord) (Recorded, error) {
 	if err != nil {
 		return Recorded{}, &Error{Code: ErrJSON, Message: "The record does not marshal: " + err.Error() + "."}
 	}
-	return record(ctx, text)
+	return recorded(ctx, text, nativeRecord)
 }
 
 // RecordBatchResult meters one line of a Message Batch's results, once, however often the results are read: what was
@@ -66,12 +66,12 @@ func RecordBatchResult(ctx context.Context, batchID string, line []byte) (Record
 	if err != nil {
 		return Recorded{}, err
 	}
-	return record(ctx, appendMember(line, `"batch":true,"batch_id":`+string(id)))
+	return recorded(ctx, appendMember(line, `"batch":true,"batch_id":`+string(id)), nativeRecord)
 }
 
-func record(ctx context.Context, text []byte) (done Recorded, err error) {
+func recorded(ctx context.Context, text []byte, native func(text []byte, scope handle) ([]byte, error)) (done Recorded, err error) {
 	err = within(scopeAt(ctx), func(scope handle) error {
-		info, err := nativeRecord(text, scope)
+		info, err := native(text, scope)
 		if err == nil {
 			_ = json.Unmarshal(info, &done)
 		}

@@ -21,10 +21,15 @@ import (
 // told before anything is sent. What Revenium refuses has the code of its status, and its own words in the member
 // error.response of [Error.Raw].
 func Platform(ctx context.Context, operation string, params any) (json.RawMessage, error) {
+	return platformWith(ctx, operation, params, "", nil)
+}
+
+// platformWith is the same with one parameter more, unless it has no name.
+func platformWith(ctx context.Context, operation string, params any, name string, value any) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	text, err := paramsOf(ctx, params)
+	text, err := paramsOf(ctx, params, name, value)
 	if err != nil {
 		return nil, err
 	}
@@ -48,50 +53,29 @@ func Platform(ctx context.Context, operation string, params any) (json.RawMessag
 	return json.RawMessage(r.json), nil
 }
 
-// paramsOf are the parameters with the time that the context leaves.
-func paramsOf(ctx context.Context, params any) ([]byte, error) {
-	members := map[string]json.RawMessage{}
-	if params != nil {
-		text, err := json.Marshal(params)
-		if err == nil {
-			err = json.Unmarshal(text, &members)
-		}
-		if err != nil {
-			return nil, &Error{Code: ErrJSON, Message: "The parameters are no JSON object: " + err.Error() + "."}
-		}
-	}
-	if left := timeLeft(ctx, math.MaxInt64); left < math.MaxInt64 && members["timeoutMs"] == nil {
-		members["timeoutMs"] = json.RawMessage(fmt.Sprint(max(1, left.Milliseconds())))
-	}
-	return json.Marshal(members)
-}
-
-// with is params with one more member.
-func with(params any, name string, value any) (map[string]any, error) {
+// paramsOf are the parameters with one more, and with the time that the context leaves.
+func paramsOf(ctx context.Context, params any, name string, value any) ([]byte, error) {
 	members := map[string]any{}
 	if params != nil {
+		var told map[string]json.RawMessage
 		text, err := json.Marshal(params)
-		var raw map[string]json.RawMessage
 		if err == nil {
-			err = json.Unmarshal(text, &raw)
+			err = json.Unmarshal(text, &told)
 		}
 		if err != nil {
 			return nil, &Error{Code: ErrJSON, Message: "The parameters are no JSON object: " + err.Error() + "."}
 		}
-		for name, value := range raw {
+		for name, value := range told {
 			members[name] = value
 		}
 	}
-	members[name] = value
-	return members, nil
-}
-
-func platformWith(ctx context.Context, operation string, params any, name string, value any) (json.RawMessage, error) {
-	members, err := with(params, name, value)
-	if err != nil {
-		return nil, err
+	if name != "" {
+		members[name] = value
 	}
-	return Platform(ctx, operation, members)
+	if left := timeLeft(ctx, math.MaxInt64); left < math.MaxInt64 && members["timeoutMs"] == nil {
+		members["timeoutMs"] = max(1, left.Milliseconds())
+	}
+	return json.Marshal(members)
 }
 
 // Outcome is how a job ended. Zero fields are left out.
@@ -268,23 +252,19 @@ func (BudgetService) Check(ctx context.Context, params any, options ...Option) (
 	if err != nil {
 		return nil, err
 	}
-	if _, err := started(); err != nil {
-		return nil, err
-	}
-	scope, err := scopeOf(ctx).at(chosen(options)).open()
-	if err != nil {
-		return nil, err
-	}
-	if scope != scopeNone {
-		defer nativeRelease(scope)
-	}
-	text, err := nativeBudgetCheck(request, scope)
-	if err != nil {
-		return nil, err
-	}
 	verdict := new(BudgetVerdict)
-	if err := json.Unmarshal(text, verdict); err != nil {
-		return nil, unreadable(err)
+	err = within(scopeOf(ctx).at(chosen(options)), func(scope handle) error {
+		text, err := nativeBudgetCheck(request, scope)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, verdict); err != nil {
+			return unreadable(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return verdict, nil
 }

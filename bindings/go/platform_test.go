@@ -169,8 +169,23 @@ func TestBudgetExceeded(t *testing.T) {
 			answer.Error["type"] != "billing_error" || answer.Error["rule_name"] != "cap-1" {
 			t.Error(response, answer)
 		}
-		if sent := string(sandbox(t, "GET", "requests?service=anthropic", nil)); sent != "[]" {
-			t.Error(sent)
+		// What the library only watches is judged, too.
+		for _, path := range []string{
+			"/model/anthropic.claude-haiku-4-5/invoke", "/model/anthropic.claude-haiku-4-5/invoke-with-response-stream",
+			"/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-haiku-4-5:rawPredict",
+		} {
+			response := must(HTTPClient().Post(os.Getenv("SANDBOX_URL")+path, "application/json", strings.NewReader(string(body))))
+			answer.Error = nil
+			err := json.NewDecoder(response.Body).Decode(&answer)
+			if err != nil || response.StatusCode != http.StatusPaymentRequired || response.Header.Get("X-Should-Retry") != "false" ||
+				answer.Error["rule_name"] != "cap-1" {
+				t.Error(path, response, answer, err)
+			}
+		}
+		for _, service := range []string{"anthropic", "bedrock", "unknown"} {
+			if sent := string(sandbox(t, "GET", "requests?service="+service, nil)); sent != "[]" {
+				t.Error(sent)
+			}
 		}
 		if other := (&Error{Code: ErrBusy}).BudgetRule(); other != nil {
 			t.Error(other)

@@ -14,19 +14,12 @@ import (
 //
 // event marshals to the object of revenium_tool_event: its toolId, and operation, durationMs, success, costUsd,
 // usageMetadata and so on. Who it was for comes from the context. It never waits for the network.
-func ToolEvent(ctx context.Context, event any) (done Recorded, err error) {
+func ToolEvent(ctx context.Context, event any) (Recorded, error) {
 	text, err := json.Marshal(event)
 	if err != nil {
 		return Recorded{}, &Error{Code: ErrJSON, Message: "The event does not marshal: " + err.Error() + "."}
 	}
-	err = within(scopeAt(ctx), func(scope handle) error {
-		info, err := nativeToolEvent(text, scope)
-		if err == nil {
-			_ = json.Unmarshal(info, &done)
-		}
-		return err
-	})
-	return done, err
+	return recorded(ctx, text, nativeToolEvent)
 }
 
 // MeterTool runs a tool and meters it: how long it took, and whether it failed. It gives back what the tool gave, and a panic

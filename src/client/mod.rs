@@ -149,18 +149,17 @@ impl Client {
             let provider = Service::from(prepared.provider()).label();
             self.budgets.admit(&Caller::new(&request.facts.model, provider, &told))?;
         }
-        let mut job = Job {
+        let runtime = self.runtime()?;
+        let call = self.admitted(begin.target, begin.owned, metered)?;
+        let job = Job {
+            key: metering.next_key(),
             prepared,
             metering,
             span,
             max_retries: request.choices.max_retries.unwrap_or(self.context.settings.max_retries),
             timeout: request.choices.timeout.or(self.default_timeout()),
-            key: None,
             request,
         };
-        let runtime = self.runtime()?;
-        let call = self.admitted(begin.target, begin.owned, metered)?;
-        job.key = job.metering.next_key();
         runtime.spawn(call::run(self.unfinished(&call), job));
         Ok(call)
     }

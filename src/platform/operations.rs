@@ -86,7 +86,7 @@ pub enum Kind {
     /// 0 or more.
     Count,
     Object,
-    Array,
+    Objects,
     /// Revenium wants JSON as text; an object becomes that.
     JsonText,
     /// An array of objects with `key` and `value`.
@@ -220,7 +220,7 @@ pub static OPERATIONS: &[Operation] = &[
         body("currency", Kind::Currency),
     ]),
     Operation::write("economics.add_facts", Method::Post, "jobs/types/{type}/facts", Body::Just("facts"), &[
-        path("type"), body("facts", Kind::Array).required(),
+        path("type"), body("facts", Kind::Objects).required(),
     ]),
     Operation::enforcement("budgets.list", "", r#"{"rules":[]}"#, &[
         query("ruleId", Kind::Text), query("include", Kind::Word(&["advisory"])),

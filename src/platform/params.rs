@@ -155,8 +155,12 @@ fn take(asked: &mut Asked, param: &'static Param, value: Value) -> Result<()> {
         }
         Kind::Object if value.is_object() => value,
         Kind::Object => return Err(must("an object")),
-        Kind::Array if value.as_array().is_some_and(|items| !items.is_empty()) => value,
-        Kind::Array => return Err(must("an array that is not empty")),
+        Kind::Objects
+            if value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object)) =>
+        {
+            value
+        }
+        Kind::Objects => return Err(must("an array of objects that is not empty")),
         Kind::JsonText => match value {
             Value::String(text) if serde_json::from_str::<Value>(&text).is_ok() => Value::String(text),
             Value::Object(_) => Value::String(value.to_string()),

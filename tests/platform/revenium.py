@@ -31,6 +31,7 @@ for name, result, *arguments in [
     ("scope_new", C.c_int32, H, C.c_char_p, C.c_size_t, C.c_uint32, C.POINTER(H)),
     ("messages_create", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
     ("messages_submit", C.c_int32, C.c_char_p, C.c_size_t, H, H, C.c_uint64, C.POINTER(H)),
+    ("tool_event", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
     ("platform_call", C.c_int32, C.c_char_p, C.c_char_p, C.c_size_t, C.POINTER(H)),
     ("platform_submit", C.c_int32, C.c_char_p, C.c_char_p, C.c_size_t, H, C.c_uint64, C.POINTER(H)),
     ("budget_check", C.c_int32, C.c_char_p, C.c_size_t, H, C.POINTER(H)),
@@ -80,6 +81,18 @@ def check(body, scope=1):
 def create(body, scope=1):
     out, text = H(), json.dumps(body).encode()
     return Result(lib.revenium_messages_create(text, len(text), scope, C.byref(out)), out.value)
+
+
+def tool_event(event, scope=1):
+    out, text = H(), json.dumps(event).encode() if isinstance(event, dict) else event
+    return Result(lib.revenium_tool_event(text, len(text), scope, C.byref(out)), out.value)
+
+
+def scope_of(metadata):
+    """A scope, to be released; or the result that says why there is none."""
+    out, text = H(), json.dumps(metadata).encode()
+    code = lib.revenium_scope_new(1, text, len(text), 0, C.byref(out))
+    return out.value if code == 0 else Result(code, out.value)
 
 
 def status():

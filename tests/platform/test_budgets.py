@@ -107,6 +107,38 @@ class Budgets(Test):
         self.assertEqual(self.sent(), [])
         self.assertEqual(sandbox("GET", "/sandbox/records"), [])
 
+    def test_a_call_that_something_else_makes(self):
+        of_vertex = {"filters": [{"dimension": "MODEL", "operator": "IS", "value": "claude-haiku-4-5"}]}
+        of_aws = {"filters": [{"dimension": "PROVIDER", "operator": "IS", "value": "AWS"}], "name": "cap-aws"}
+        warns = {"action": "WARN_ONLY", "name": "warned", "filters": [{"dimension": "AGENT", "operator": "IS", "value": "w"}]}
+        plan(RULES, rules(of_vertex, of_aws, warns))
+        self.start()
+        body = {"max_tokens": 10, "messages": []}
+        for call, code in [
+            ({"provider": "vertex", "model": "claude-haiku-4-5", "request": body}, "BUDGET"),
+            ({"provider": "vertex", "model": "claude-opus-5-5", "request": body}, "OK"),
+            # The body's own model counts.
+            ({"provider": "vertex", "model": "claude-haiku-4-5", "request": {**body, "model": "claude-opus-5-5"}}, "OK"),
+            ({"provider": "bedrock", "model": "claude-opus-5-5", "request": body}, "BUDGET"),
+            ({"model": "claude-opus-5-5", "request": {**body, "anthropic_version": "bedrock-2023-05-31"}}, "BUDGET"),
+            ({"provider": "foundry", "request": {**body, "model": "claude-opus-5-5"}}, "OK"),
+            ({"provider": "azure", "request": body}, "ARGUMENT"),
+            ({"admit": "yes", "request": body}, "ARGUMENT"),
+            ({"response": {}, "request": body}, "ARGUMENT"),
+            ({"nothing": 1, "request": body}, "ARGUMENT"),
+        ]:
+            with self.subTest(call):
+                self.assertEqual(check(call).code, code)
+        self.assertEqual(status()["budgets"]["refused"], 0)
+        # One that is made if it may be counts, and warns.
+        call = {"admit": True, "provider": "vertex", "model": "claude-haiku-4-5", "request": body}
+        self.assertEqual(check(call).code, "BUDGET")
+        self.assertEqual(status()["budgets"]["refused"], 1)
+        self.lines.clear()
+        told = check({**call, "model": "claude-opus-5-5", "usage_metadata": {"agent": "w"}})
+        self.assertEqual((told.code, told.json), ("OK", {"allowed": True}))
+        self.assertTrue(any("warned" in line for line in self.lines), self.lines)
+
     def test_off_by_default(self):
         plan(RULES, rules({}))
         self.start(fetched=False, budget_enforcement=False)

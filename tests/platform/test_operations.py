@@ -106,6 +106,42 @@ class Operations(Test):
             self.assertEqual(result.error["message"], result.message)
         self.assertEqual(seen(), [])
 
+    def test_bad_parameters_of_each_operation(self):
+        """For each: without anything, with a name that it does not have, and with an array for a text or number."""
+        self.start()
+        job, claim = {"id": "j"}, {"type": "claim"}
+        for operation, needed, rest in [
+            ("jobs.create", job, {}),
+            ("jobs.list", {}, {"page": 1}),
+            ("jobs.get", job, {}),
+            ("jobs.roi", job, {}),
+            ("jobs.transactions", job, {"size": 5}),
+            ("jobs.types", {}, {}),
+            ("jobs.conversion_funnel", {}, {"type": "loan"}),
+            ("jobs.report_outcome", {**job, "executionStatus": "SUCCESS"}, {"outcomeValue": 1, "outcomeType": "CUSTOM"}),
+            ("jobs.amend_outcome", job, {"outcomeValue": 1}),
+            ("jobs.append_metrics", {**job, "metrics": [{"key": "k", "value": 1}]}, {}),
+            ("jobs.outcome_history", job, {}),
+            ("economics.get", claim, {}),
+            ("economics.put", {**claim, "economics": {"x": 1}}, {}),
+            ("economics.baselines", claim, {}),
+            ("economics.add_baseline", {**claim, "effectiveFrom": "2026-08-01T00:00:00Z", "costPerUnit": 1}, {}),
+            ("economics.add_facts", {**claim, "facts": [{}]}, {}),
+            ("budgets.list", {}, {"ruleId": "9"}),
+            ("budgets.roster", {"ruleId": "9"}, {"page": 1}),
+            ("completions.cost", {"transactionId": "t"}, {}),
+        ]:
+            whole = {**needed, **rest}
+            bad = [({**whole, "teamID": "T"}, "takes no"), ({**whole, "timeoutMs": "soon"}, "timeoutMs")]
+            bad += [({name: value for name, value in whole.items() if name != missing}, missing) for missing in needed]
+            bad += [({**whole, name: [[]]}, name) for name in whole]
+            for params, part in bad:
+                with self.subTest(operation, params=params):
+                    result = platform(operation, **params)
+                    self.assertEqual(result.code, "ARGUMENT", result.message)
+                    self.assertIn(part, result.message)
+        self.assertEqual(seen(), [])
+
     def test_a_key_that_only_meters_is_refused_here(self):
         self.start(metering_api_key="rev_mk_tenant1_0123456789abcdef")
         for operation, params in [("jobs.report_outcome", REPORT), ("jobs.types", {}), ("jobs.create", {"id": "j"})]:
@@ -149,7 +185,7 @@ class Operations(Test):
             ("jobs.get", {"id": "j"}, JOBS + "/j", 500, False),
             ("jobs.amend_outcome", {"id": "j", "outcomeValue": 1}, JOBS + "/j/outcome", 503, False),
             ("jobs.amend_outcome", {"id": "j", "outcomeValue": 1}, JOBS + "/j/outcome", 429, True),
-            ("economics.add_facts", {"type": "t", "facts": [1]}, JOBS + "/types/t/facts", 502, False),
+            ("economics.add_facts", {"type": "t", "facts": [{"key": "k"}]}, JOBS + "/types/t/facts", 502, False),
         ]:
             with self.subTest(operation=operation, status=status):
                 sandbox("DELETE", "/sandbox/requests")

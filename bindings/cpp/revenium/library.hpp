@@ -101,6 +101,17 @@ inline void ready() {
   state.started.store(true, std::memory_order_release);
 }
 
+/// What `call` makes, in a library that has started; throws where it makes the reason why it does not.
+template <class Call>
+handle made(Call&& call) {
+  ready();
+  std::uint64_t out = 0;
+  const int code = call(&out);
+  handle owned(out);
+  check(code, owned);
+  return owned;
+}
+
 /// Undoes one start that this binding has made; those of others stay.
 inline int shutdown(std::chrono::milliseconds timeout) noexcept {
   {

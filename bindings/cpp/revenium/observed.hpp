@@ -26,21 +26,25 @@ struct recorded {
   revenium::usage usage;
 };
 
+namespace detail {
+
+inline recorded recorded_of(const handle& result) {
+  recorded out;
+  out.usage = read_usage(result.get());
+  out.metered = out.usage.metered;
+  out.transaction_id = unquoted(member(read(revenium_result_info, result.get()), "transaction_id"));
+  return out;
+}
+
+}  // namespace detail
+
 /// Meters a call that is over and that this library did not make: `call` is the JSON object that revenium_record() takes.
 /// Each record is one billable transaction at Revenium. Never waits for the network. Throws argument_error, json_error,
 /// config_error or closed_error.
 inline recorded record(std::string_view call, const metadata& scope = metadata::of_thread()) {
-  detail::ready();
-  revenium_result made = 0;
-  const int code = revenium_record(call.data(), call.size(), scope.native(), &made);
-  const handle owned(made);
-  detail::check(code, owned);
-  recorded out;
-  out.usage = detail::read_usage(made);
-  out.metered = out.usage.metered;
-  const std::string_view info = detail::read(revenium_result_info, made);
-  out.transaction_id = detail::unquoted(detail::member(info, "transaction_id"));
-  return out;
+  return detail::recorded_of(detail::made([&](revenium_result* out) {
+    return revenium_record(call.data(), call.size(), scope.native(), out);
+  }));
 }
 
 /// A call that something else is making: its reply passes through write(), and its record is made by end(). One that ends
@@ -49,12 +53,9 @@ class tap {
  public:
   /// `request`: the request's body, or the object of revenium_tap_new(). Throws as record() does.
   explicit tap(std::string_view request, const metadata& scope = metadata::of_thread()) {
-    detail::ready();
-    revenium_tap made = 0;
-    const int code = revenium_tap_new(request.data(), request.size(), scope.native(), &made);
-    handle owned(made);
-    detail::check(code, owned);
-    tap_ = std::move(owned);
+    tap_ = detail::made([&](revenium_tap* out) {
+      return revenium_tap_new(request.data(), request.size(), scope.native(), out);
+    });
   }
 
   /// More bytes of the reply's body, without its content coding.
@@ -72,16 +73,9 @@ class tap {
 /// Meters one use of a tool: `event` is the JSON object that revenium_tool_event() takes. Each event is one billable
 /// transaction at Revenium. Never waits for the network. Throws as record() does.
 inline recorded tool_event(std::string_view event, const metadata& scope = metadata::of_thread()) {
-  detail::ready();
-  revenium_result made = 0;
-  const int code = revenium_tool_event(event.data(), event.size(), scope.native(), &made);
-  const handle owned(made);
-  detail::check(code, owned);
-  recorded out;
-  out.usage = detail::read_usage(made);
-  out.metered = out.usage.metered;
-  out.transaction_id = detail::unquoted(detail::member(detail::read(revenium_result_info, made), "transaction_id"));
-  return out;
+  return detail::recorded_of(detail::made([&](revenium_result* out) {
+    return revenium_tool_event(event.data(), event.size(), scope.native(), out);
+  }));
 }
 
 /// Meters the use of a tool for as long as the object lives: how long it took, and that it failed where an exception ends it.

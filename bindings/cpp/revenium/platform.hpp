@@ -22,11 +22,9 @@ namespace revenium {
 /// `params` a JSON object of what it takes. Tried again where that may help, for minutes; "timeoutMs" in `params` bounds it.
 /// Throws argument_error and config_error before anything is sent, the class of the HTTP status for Revenium's refusals.
 inline std::string platform_call(const std::string& operation, std::string_view params = "{}") {
-  detail::ready();
-  revenium_result out = 0;
-  const int code = revenium_platform_call(operation.c_str(), params.data(), params.size(), &out);
-  const handle result(out);
-  detail::check(code, result);
+  const handle result = detail::made([&](revenium_result* out) {
+    return revenium_platform_call(operation.c_str(), params.data(), params.size(), out);
+  });
   return std::string(detail::read(revenium_result_json, result.get()));
 }
 
@@ -107,11 +105,9 @@ namespace budgets {
 /// Whether a call with this body would go out, without making it: JSON of "allowed", "warnings" and "would_refuse".
 /// Throws budget_exceeded if it would not. Never waits.
 inline std::string check(std::string_view body, const metadata& scope = metadata::of_thread()) {
-  detail::ready();
-  revenium_result out = 0;
-  const int code = revenium_budget_check(body.data(), body.size(), scope.native(), &out);
-  const handle result(out);
-  detail::check(code, result);
+  const handle result = detail::made([&](revenium_result* out) {
+    return revenium_budget_check(body.data(), body.size(), scope.native(), out);
+  });
   return std::string(detail::read(revenium_result_json, result.get()));
 }
 /// The rules that are in force for the team.

@@ -147,21 +147,6 @@ function ask(operation, params, handler) {
   });
 }
 
-/** Whether a call would be refused by a budget: JSON. Throws if it would. Never waits. */
-function checkBudget(request, layer) {
-  start();
-  const bytes = Buffer.from(request);
-  const scope = scopes.open(layer);
-  out[0] = 0n;
-  const code = native.budget_check(bytes, bytes.length, scope, out);
-  const result = taken();
-  scopes.close(scope);
-  check(code, result);
-  const text = native.result_json(result, null);
-  native.release(result);
-  return text;
-}
-
 /** A call that `submit(tag)` begins. */
 function beginCall(handler, submit) {
   start();
@@ -296,4 +281,4 @@ function subscribe(listener, level, metering) {
 /** How many calls of this thread have not reported their result. */
 const underWay = () => calls.size;
 
-module.exports = { init, start, submit, ask, checkBudget, subscribe, leave, underWay };
+module.exports = { init, start, submit, ask, subscribe, leave, underWay };

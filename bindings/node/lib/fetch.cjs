@@ -9,6 +9,7 @@ const { CODE, EVENT } = require('./constants.cjs');
 const { BudgetExceededError, internal } = require('./errors.cjs');
 const retries = require('./retries.cjs');
 const scopes = require('./scopes.cjs').internal;
+const { warn, warnUnmetered } = require('./warn.cjs');
 
 const PATH = '/v1/messages';
 /**
@@ -108,7 +109,7 @@ async function fetchVia(maxRetries, input, init) {
       throw error;
     }
     if (error.cause instanceof BudgetExceededError) return overBudget(url, error.cause);
-    warn(error.cause.code, `a call went out unmetered: ${error.cause.message}`);
+    warnUnmetered(error.cause);
     return globalThis.fetch(input, withoutOurs(params, headers, init));
   }
 }
@@ -358,15 +359,6 @@ function isJson({ headers }) {
 
 function typeOf(json) {
   return members(json)?.type ?? 'message';
-}
-
-const warned = new Set();
-
-/** What differs from a call without us shows, once for each reason. */
-function warn(code, text) {
-  if (warned.has(code)) return;
-  warned.add(code);
-  process.emitWarning(text, { type: 'ReveniumWarning', code });
 }
 
 module.exports = { createFetch, fetch: createFetch() };

@@ -91,6 +91,14 @@ function recordText(text, layer, make = native.record) {
   return { metered, transactionId };
 }
 
+/** Whether a call would be refused by a budget: JSON. Throws if it would. Never waits. */
+function checkBudget(text, layer) {
+  const made = within(text, layer, native.budget_check);
+  const told = native.result_json(made, null);
+  native.release(made);
+  return told;
+}
+
 /** The handle that `make` makes of `text` in the scope of `layer`. */
 function within(text, layer, make) {
   core.start();
@@ -141,4 +149,4 @@ class Tap {
   }
 }
 
-module.exports = { record, recordBatchResult, toolEvent, meterTool, Tap, internal: { batchText, recordText } };
+module.exports = { record, recordBatchResult, toolEvent, meterTool, Tap, internal: { batchText, recordText, checkBudget } };

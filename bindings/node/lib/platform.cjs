@@ -5,6 +5,7 @@ const core = require('./core.cjs');
 const { CODE } = require('./constants.cjs');
 const { internal } = require('./errors.cjs');
 const { native } = require('./native.cjs');
+const observed = require('./observed.cjs').internal;
 const { withUsageMetadata, internal: scopes } = require('./scopes.cjs');
 
 /** How long the report of a job that failed may take. */
@@ -98,7 +99,7 @@ const budgets = {
   check(params) {
     const { usageMetadata, ...body } = params;
     if (usageMetadata !== undefined) body.usage_metadata = { ...body.usage_metadata, ...usageMetadata };
-    return JSON.parse(core.checkBudget(JSON.stringify(body), scopes.current()));
+    return JSON.parse(observed.checkBudget(JSON.stringify(body), scopes.current()));
   },
   list: (filters, options) => platform('budgets.list', filters, options),
   roster: (ruleId, page, options) => platform('budgets.roster', { ...page, ruleId }, options),

@@ -2,10 +2,10 @@
 // What goes to another service than Anthropic's own passes untouched, and is metered by what passes: Claude in AWS
 // Bedrock, Google Vertex AI and Microsoft Foundry, and the results of Message Batches.
 
-const core = require('./core.cjs');
 const { BudgetExceededError } = require('./errors.cjs');
 const { Tap, internal } = require('./observed.cjs');
 const scopes = require('./scopes.cjs').internal;
+const { warnUnmetered } = require('./warn.cjs');
 
 const BEDROCK = /\/model\/([^/]+)\/invoke(-with-response-stream)?$/;
 const VERTEX = /\/publishers\/anthropic\/models\/([^/:]+):(rawPredict|streamRawPredict)$/;
@@ -79,7 +79,7 @@ function choicesOf(headers, last) {
 /** The refusal of a budget, or null. Trouble of the library's own lets the call out. */
 function refusal(service, text, layer) {
   try {
-    core.checkBudget(`{"request":${text},"admit":true,${JSON.stringify(service).slice(1)}`, layer);
+    internal.checkBudget(`{"request":${text},"admit":true,${JSON.stringify(service).slice(1)}`, layer);
     return null;
   } catch (error) {
     return error instanceof BudgetExceededError ? error : null;
@@ -93,7 +93,7 @@ function begun(service, text, startedAt, choices, layer) {
     const within = scopes.layer(layer, { revenium: choices });
     return new Tap(`{"request":${text},${told.slice(1)}`, within);
   } catch (error) {
-    warn(error);
+    warnUnmetered(error);
     return null;
   }
 }
@@ -110,7 +110,7 @@ async function results(batch, input, init) {
     try {
       internal.recordText(internal.batchText(batch, line), layer);
     } catch (error) {
-      warn(error);
+      warnUnmetered(error);
     }
   };
   return passing(response, {
@@ -157,13 +157,5 @@ function passing(response, watcher) {
 
 const causeOf = (error) =>
   error?.name === 'AbortError' ? 'cancelled' : /timeout/i.test(`${error?.name} ${error?.cause?.name}`) ? 'timeout' : 'connection';
-
-const warned = new Set();
-
-function warn(error) {
-  if (warned.has(error.code)) return;
-  warned.add(error.code);
-  process.emitWarning(`a call went out unmetered: ${error.message}`, { type: 'ReveniumWarning', code: error.code });
-}
 
 module.exports = { serviceOf, batchOf, refusal, watch, results };

@@ -159,6 +159,30 @@ test('the official SDK raises its own error after one attempt', async () => {
   assert.deepEqual(facts, [402, 'billing_error', 1]);
 });
 
+test('a budget refuses what the library only watches, with nothing sent', async () => {
+  await plan(RULES, [{ json: { rules: [RULE] } }]);
+  const answers = await told(
+    `
+    await fetched();
+    const { model, ...body } = params();
+    const answers = [];
+    for (const [path, more] of [
+      ['/model/anthropic.claude-haiku-4-5/invoke', {}],
+      ['/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-haiku-4-5:streamRawPredict', {}],
+      ['/v1/messages', { 'user-agent': 'AnthropicFoundry/JS 0.2' }],
+    ]) {
+      const init = { method: 'POST', headers: more, body: JSON.stringify(body) };
+      const answer = await revenium.fetch(process.env.ANTHROPIC_BASE_URL + path, init);
+      answers.push([answer.status, answer.headers.get('x-should-retry'), (await answer.json()).error.rule_name]);
+    }
+    tell(answers);
+  `,
+    budget,
+  );
+  assert.deepEqual(answers, Array(3).fill([402, 'false', 'cap-1']));
+  for (const service of ['anthropic', 'bedrock', 'unknown']) assert.deepEqual(await seen(service), []);
+});
+
 test('webhooks', () => {
   const timestamp = String(Math.floor(Date.now() / 1000));
   const body = '{"event":"x"}';

@@ -74,13 +74,17 @@ def sandbox():
     return made
 
 
+def paths():
+    """Where another process finds the packages."""
+    return {"PYTHONPATH": os.pathsep.join(str(BINDINGS / name) for name in ("python", "python-compat"))}
+
+
 def start(program, *, env=None, spool=None):
     """Run a program text in a process of its own."""
     spool = spool or tempfile.mkdtemp(dir=os.path.dirname(SPOOLS))
-    paths = os.pathsep.join(str(BINDINGS / name) for name in ("python", "python-compat"))
     return subprocess.Popen(
         [sys.executable, "-B", "-c", program],
-        env={**os.environ, "REVENIUM_SPOOL_DIR": spool, "PYTHONPATH": paths, **(env or {})},
+        env={**os.environ, "REVENIUM_SPOOL_DIR": spool, **paths(), **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

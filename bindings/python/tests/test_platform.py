@@ -14,7 +14,7 @@ RULES = "/v2/api/ai/enforcement-rules/T"
 KEY = {"REVENIUM_METERING_API_KEY": "rev_sk_tenant_0123456789abcdef", "REVENIUM_TEAM_ID": "T"}
 RULE = {"ruleId": 9, "name": "cap-1", "breached": True, "currentValue": 12.5, "threshold": 10, "denyMessage": "Ask."}
 START = f"""
-import asyncio, json, time, librevenium
+import asyncio, json, os, time, librevenium
 params = {params()!r}
 def fetched():
     for _ in range(3000):
@@ -170,6 +170,30 @@ print(json.dumps(told))
     )
     assert told == [[402, "billing_error", "cap-1"]] * 2
     assert asked("anthropic") == []
+
+
+def test_a_budget_refuses_what_is_only_watched(sandbox):
+    pytest.importorskip("anthropic")
+    plan(RULES, {"json": {"rules": [RULE]}})
+    told = program(
+        """
+fetched()
+paths = ["/model/anthropic.claude-haiku-4-5/invoke",
+         "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-haiku-4-5:rawPredict"]
+urls = [os.environ["ANTHROPIC_BASE_URL"] + path for path in paths]
+def facts(answer):
+    return [answer.status_code, answer.headers["x-should-retry"], answer.json()["error"]["rule_name"]]
+with librevenium.http_client() as client:
+    told = [facts(client.post(url, json=params)) for url in urls]
+async def main():
+    async with librevenium.async_http_client() as client:
+        return [facts(await client.post(url, json=params)) for url in urls]
+print(json.dumps(told + asyncio.run(main())))
+""",
+        REVENIUM_CIRCUIT_BREAKER_ENABLED="true",
+    )
+    assert told == [[402, "false", "cap-1"]] * 4
+    assert [asked(service) for service in ("anthropic", "bedrock", "unknown")] == [[]] * 3
 
 
 def test_webhooks():

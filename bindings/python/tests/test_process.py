@@ -1,11 +1,16 @@
 """However a process ends or forks, it does as asked: no crash, no hang, no lost record."""
 
+import http.client
 import os
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 
 import pytest
-from conftest import SPOOLS, control, params, run
+from conftest import SPOOLS, control, params, paths, run
 
 BEGIN = f"""
 import asyncio, os, signal, sys, threading, time
@@ -187,19 +192,95 @@ if __name__ == "__main__":
     assert len({record["agent"] for record in sandbox.records(13)}) == 13
 
 
-def test_subinterpreters_work_or_refuse():
-    program = f"""{BEGIN}
+GUNICORN = """
+import json, os
+import librevenium
+
+P = %r
+def ask(agent): return librevenium.messages.create(**P, usage_metadata={"agent": agent})
+ask("before the fork")
+def app(environ, start_response):
+    text = ask(environ["PATH_INFO"]).text
+    start_response("200 OK", [("content-type", "text/plain"), ("x-worker", str(os.getpid()))])
+    return [text.encode()]
+"""
+
+
+def test_gunicorn_with_the_app_loaded_before_its_workers_fork(sandbox, tmp_path):
+    pytest.importorskip("gunicorn")
+    (tmp_path / "host.py").write_text(GUNICORN % params())
+    place = tmp_path / "socket"
+    options = ["--preload", "--workers", "2", "--bind", f"unix:{place}", "--chdir", str(tmp_path), "--log-level", "error"]
+    spool = tempfile.mkdtemp(dir=os.path.dirname(SPOOLS))
+    env = {**os.environ, **paths(), "REVENIUM_SPOOL_DIR": spool}
+    host = subprocess.Popen([sys.executable, "-B", "-m", "gunicorn", *options, "host:app"], env=env)
+    try:
+        for number in range(12):
+            status, worker, text = get(place, f"/{number}")
+            assert (status, text) == (200, "You said: Hello") and worker != str(host.pid)
+        host.terminate()
+        assert host.wait(60) == 0
+    finally:
+        host.kill()
+        host.wait()
+    send_the_rest(spool)
+    agents = {record["agent"] for record in sandbox.records(13)}
+    assert agents == {"before the fork", *(f"/{number}" for number in range(12))}
+
+
+def get(place, path):
+    """One request over a socket, which the server opens when it is there."""
+    deadline = time.monotonic() + 60
+    connection = http.client.HTTPConnection("localhost")
+    while True:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(str(place))
+            break
+        except OSError:
+            connection.sock.close()
+            assert time.monotonic() < deadline, "gunicorn did not start"
+            time.sleep(0.05)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, answer.headers["x-worker"], text
+
+
+# Interpreters that share the main one's lock, and one with a lock of its own where Python has them.
+SUBINTERPRETERS = """
 try:
     import _interpreters as interpreters
 except ImportError:
     import _xxsubinterpreters as interpreters
-made = interpreters.create()
+TEXT = '''
+import os, sys
+sys.path[:0] = %r
 try:
-    done = interpreters.run_string(made, "import sys; sys.path[:0] = " + repr(sys.path) + "; import librevenium; librevenium.is_initialized()")
-except Exception as error:
-    done = error
-interpreters.destroy(made)
-print(ask("main").text)
+    import librevenium
+    text = librevenium.messages.create(**%r, usage_metadata={"agent": "inner"}).text
+except ImportError:
+    text = "refused"
+os.write(%d, text.encode() + b"|")
+'''
+def inner(*how):
+    try: made = interpreters.create(*how)
+    except (TypeError, ValueError): return ["no such interpreter"]
+    reading, writing = os.pipe()
+    for _ in range(2):
+        try: interpreters.run_string(made, TEXT % (sys.path, P, writing))
+        except Exception as error: os.write(writing, f"{type(error).__name__}: {error}|".encode())
+    interpreters.destroy(made)
+    os.close(writing)
+    with open(reading) as said: return said.read().rstrip("|").split("|")
+for how in ((), ("isolated",), ("legacy",)):
+    print(*sorted(set(inner(*how))), sep="; ")
 """
-    status, out, err = run(program)
-    assert status == 0 and out == "You said: Hello\n", err
+
+
+def test_subinterpreters_work_or_refuse(sandbox):
+    status, out, err = run(BEGIN + SUBINTERPRETERS + "print(ask('main').text)")
+    *inner, main = out.splitlines()
+    assert (status, main) == (0, "You said: Hello"), err
+    assert len(inner) == 3 and set(inner) <= {"You said: Hello", "refused", "no such interpreter"}, out

@@ -28,11 +28,17 @@ struct Operand {
 enum Dimension {
     Model,
     Provider,
+    Subscriber,
+    Named(Name),
+}
+
+/// What callers are called by, letter for letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
     Agent,
     TaskType,
     Product,
     Organization,
-    Subscriber,
     Credential,
 }
 
@@ -63,8 +69,31 @@ impl Filters {
         Filters(filters.iter().filter_map(Filter::read).collect())
     }
 
+    /// What the caller must be called exactly, where a filter says so: no other caller is concerned.
+    pub fn wants(&self) -> Option<(Name, &str)> {
+        self.0.iter().find_map(|filter| match (filter.dimension, filter.operator, &*filter.values) {
+            (Dimension::Named(name), Operator::Is, [value]) => Some((name, &*value.text)),
+            _ => None,
+        })
+    }
+
     pub fn match_call(&self, caller: &Caller<'_>, case: Case) -> bool {
         self.0.iter().all(|filter| filter.matches(caller, case))
+    }
+}
+
+impl Name {
+    pub const ALL: [Name; 5] = [Name::Agent, Name::TaskType, Name::Product, Name::Organization, Name::Credential];
+
+    pub fn of<'a>(self, caller: &Caller<'a>) -> Option<&'a str> {
+        let told = caller.told;
+        match self {
+            Name::Agent => told.agent,
+            Name::TaskType => told.task_type,
+            Name::Product => told.product,
+            Name::Organization => told.organization,
+            Name::Credential => told.credential,
+        }
     }
 }
 
@@ -75,12 +104,12 @@ impl Filter {
         let dimension = match word("dimension")? {
             "MODEL" => Dimension::Model,
             "PROVIDER" => Dimension::Provider,
-            "AGENT" => Dimension::Agent,
-            "TASK_TYPE" => Dimension::TaskType,
-            "PRODUCT" => Dimension::Product,
-            "ORGANIZATION" => Dimension::Organization,
+            "AGENT" => Dimension::Named(Name::Agent),
+            "TASK_TYPE" => Dimension::Named(Name::TaskType),
+            "PRODUCT" => Dimension::Named(Name::Product),
+            "ORGANIZATION" => Dimension::Named(Name::Organization),
             "SUBSCRIBER" => Dimension::Subscriber,
-            "CREDENTIAL" => Dimension::Credential,
+            "CREDENTIAL" => Dimension::Named(Name::Credential),
             _ => return None,
         };
         let operator = match word("operator")? {
@@ -112,11 +141,7 @@ impl Filter {
             // An address is the same in any case; an id is not.
             Dimension::Subscriber if told.email.is_some() => return self.compare(caller.email(), Case::Ignored),
             Dimension::Subscriber => told.subscriber_id,
-            Dimension::Agent => told.agent,
-            Dimension::TaskType => told.task_type,
-            Dimension::Product => told.product,
-            Dimension::Organization => told.organization,
-            Dimension::Credential => told.credential,
+            Dimension::Named(name) => name.of(caller),
         };
         match text {
             Some(text) => self.compare(text, case),

@@ -1,7 +1,7 @@
 //! The rules that Revenium serves, and the verdict on one call: pure, no clock, no I/O.
 
 use super::Caller;
-use super::filters::{Case, Filters};
+use super::filters::{Case, Filters, Name};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use time::OffsetDateTime;
@@ -14,13 +14,37 @@ pub struct Rules {
     rules: Vec<Rule>,
     /// Whoever has reached a limit of his own in some rule.
     over_limit: HashSet<Box<str>>,
+    names: Names,
     departments: Departments,
     count: usize,
+}
+
+/// Most rules are about one agent, organization and so on. What rules want of callers has numbers here, so that rules about
+/// others are passed over without comparing texts.
+#[derive(Default)]
+struct Names([HashMap<Box<str>, usize>; Name::ALL.len()]);
+
+impl Names {
+    fn number(&mut self, name: Name, text: &str) -> usize {
+        let known = &mut self.0[name as usize];
+        let next = known.len();
+        *known.entry(text.into()).or_insert(next)
+    }
+
+    /// By name; `None` is somebody whom no rule wants.
+    fn of(&self, caller: &Caller<'_>) -> [Option<usize>; Name::ALL.len()] {
+        Name::ALL.map(|name| match &self.0[name as usize] {
+            known if known.is_empty() => None,
+            known => known.get(name.of(caller)?).copied(),
+        })
+    }
 }
 
 struct Rule {
     facts: Facts,
     filters: Filters,
+    /// Who alone is concerned.
+    wants: Option<(Name, usize)>,
     blocks: bool,
     /// The entry of each group that is breached; `None`: it is about everybody at once.
     groups: Option<HashMap<Box<str>, Group>>,
@@ -106,7 +130,10 @@ impl Rules {
             if let Some(id) = rule.get("ruleId").and_then(Value::as_i64) {
                 read.departments.learn(id, rule);
             }
-            read.rules.extend(Rule::read(rule));
+            if let Some(mut rule) = Rule::read(rule) {
+                rule.wants = rule.filters.wants().map(|(name, text)| (name, read.names.number(name, text)));
+                read.rules.push(rule);
+            }
         }
         for groups in read.rules.iter().filter_map(|rule| rule.groups.as_ref()) {
             let over = groups.iter().filter(|(_, group)| group.breached).map(|(name, _)| name.clone());
@@ -130,8 +157,12 @@ impl Rules {
         if verdict.refused.is_some() {
             return verdict;
         }
+        let names = self.names.of(caller);
         let over_own_limit = caller.names().any(|name| self.over_limit.contains(name));
         for rule in &self.rules {
+            if rule.wants.is_some_and(|(name, number)| names[name as usize] != Some(number)) {
+                continue;
+            }
             let current_value = match &rule.groups {
                 None => &rule.facts.current_value,
                 Some(_) if !over_own_limit => continue,
@@ -221,6 +252,7 @@ impl Rule {
             blocks: facts.action == "BLOCK",
             facts,
             filters: Filters::read(rule.get("filters")),
+            wants: None,
             groups,
         })
     }
