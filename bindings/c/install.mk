@@ -57,6 +57,7 @@ endef
 
 install: ## headers, libraries, the revenium command, pkg-config and CMake files; PREFIX, DESTDIR, LIBDIR, PROFILE
 	$(CARGO) build --package revenium --lib --package revenium-command --bin revenium --profile $(PROFILE)
+	$(if $(filter dev,$(PROFILE)),,$(CARGO) $(FOR_OTHERS) --profile $(PROFILE))
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR)/revenium $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(CMAKEDIR) \
 	    $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 LICENSE THIRD_PARTY.md $(DESTDIR)$(DOCDIR)

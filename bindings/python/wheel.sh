@@ -12,7 +12,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$here/../..
 directory=${1:-$root/out/wheels}
 library=${LIBRARY:-${CARGO_TARGET_DIR:-$root/target}/${PROFILE:-release}/librevenium.so}
-[ -e "$library" ] || { echo "wheel.sh: there is no $library: cargo build --${PROFILE:-release}" >&2; exit 1; }
+[ -e "$library" ] || { echo "wheel.sh: there is no $library: make $([ "${PROFILE:-release}" = debug ] && echo build || echo release)" >&2; exit 1; }
 mkdir -p "$directory"
 
 scratch=$(mktemp -d)
