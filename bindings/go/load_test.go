@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-const maxThreads = 50
+const maxThreads = 256
 
 // threads are the OS threads of this process.
 func threads(t *testing.T) int { return len(must(os.ReadDir("/proc/self/task"))) }
