@@ -44,7 +44,7 @@ impl Findings {
     fn tell(&mut self, level: &str, what: &str) {
         match &mut self.json {
             Some(all) => all.push(json!({"level": level.to_lowercase(), "message": what})),
-            None => println!("{level:<5} {what}"),
+            None => say!("{level:<5} {what}"),
         }
     }
 }
@@ -66,7 +66,7 @@ pub fn doctor(timeout: Duration, as_json: bool) -> Result<(), String> {
         }
     }
     if let Some(all) = &findings.json {
-        println!("{}", json!({"wrong": findings.wrong, "findings": all}));
+        say!("{}", json!({"wrong": findings.wrong, "findings": all}));
     }
     match findings.wrong {
         0 => Ok(()),

@@ -1,5 +1,13 @@
 //! The `revenium` command: what lies in the spool, what is wrong, and a sandbox to try things in.
 
+/// A line on standard output. Who closes it has read enough, and what is to be done is done all the same.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod doctor;
 mod sandbox;
 mod spool;
@@ -96,11 +104,11 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(None);
             }
             Short('V') | Long("version") => {
-                println!("revenium {}", env!("CARGO_PKG_VERSION"));
+                say!("revenium {}", env!("CARGO_PKG_VERSION"));
                 return Ok(None);
             }
             Long("json") => json = true,

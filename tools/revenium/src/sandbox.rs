@@ -38,7 +38,7 @@ pub fn parse(mut arguments: lexopt::Parser) -> Result<Option<Sandbox>, lexopt::E
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(None);
             }
             Long("port") => options.address.set_port(arguments.value()?.parse()?),

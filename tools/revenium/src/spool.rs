@@ -112,22 +112,22 @@ pub fn list(settings: &Settings, as_json: bool) -> Result<(), String> {
                 "in_use_by": look.user,
             })
         };
-        println!("{}", Value::Array(rows.iter().map(row).collect()));
+        say!("{}", Value::Array(rows.iter().map(row).collect()));
     } else if !rows.is_empty() {
-        println!("{:<36} {:>12} {:>8}  FILE", "ID", "AGE", "BYTES");
+        say!("{:<36} {:>12} {:>8}  FILE", "ID", "AGE", "BYTES");
         for (look, row) in rows {
             let (id, bytes) = (&row.record.transaction_id, row.record.body.len());
-            println!("{id:<36} {:>12} {bytes:>8}  {}", in_words(age(row.created_ms)), user_in_words(look.user));
+            say!("{id:<36} {:>12} {bytes:>8}  {}", in_words(age(row.created_ms)), user_in_words(look.user));
         }
     } else if looks.unreadable.is_empty() {
         let others = others(settings, Some(folder.fingerprint()))?;
         if others.is_empty() {
-            println!("Nothing waits: every usage record has been delivered.");
+            say!("Nothing waits: every usage record has been delivered.");
         } else {
-            println!("Nothing of this key and address waits.");
+            say!("Nothing of this key and address waits.");
         }
         for (name, records) in others {
-            println!("{records} records of another key or address wait: revenium spool send --from {name}");
+            say!("{records} records of another key or address wait: revenium spool send --from {name}");
         }
     }
     match looks.unreadable.len() {
@@ -174,15 +174,15 @@ fn find<'a>(looks: &'a [Look], id: &str) -> Result<(&'a Look, &'a Row), String> 
 pub fn show(settings: &Settings, id: &str) -> Result<(), String> {
     let looks = looks(&folder(settings)?)?;
     let (look, row) = find(&looks.segments, id)?;
-    println!("transaction id   {}", row.record.transaction_id);
-    println!("idempotency key  {}", row.record.idempotency_key);
-    println!("age              {}", in_words(age(row.created_ms)));
-    println!("file             {} ({})", look.found.path.display(), user_in_words(look.user));
+    say!("transaction id   {}", row.record.transaction_id);
+    say!("idempotency key  {}", row.record.idempotency_key);
+    say!("age              {}", in_words(age(row.created_ms)));
+    say!("file             {} ({})", look.found.path.display(), user_in_words(look.user));
     let text = String::from_utf8_lossy(&row.record.body);
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
     let body = serde_json::to_string_pretty(&body).unwrap_or_default();
     for line in body.lines() {
-        println!("{}", redact(line));
+        say!("{}", redact(line));
     }
     Ok(())
 }
@@ -192,7 +192,7 @@ pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Resul
     if let Some(from) = from {
         let other = other_folder(&directory(settings)?, from)?;
         let moved = hand_over(&other, &folder).map_err(|error| format!("the files cannot be moved: {error}"))?;
-        println!("Took over {moved} files of {from}.");
+        say!("Took over {moved} files of {from}.");
     }
     let left = |looks: &Looks| {
         looks.segments.iter().filter(|look| look.user.is_none()).map(|look| look.rows.len()).sum::<usize>()
@@ -203,9 +203,9 @@ pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Resul
         if !found.unreadable.is_empty() {
             return Err(found.unreadable.join("\n"));
         }
-        println!("Nothing to send.");
+        say!("Nothing to send.");
         for (name, records) in others(settings, Some(folder.fingerprint()))? {
-            println!("{records} records of another key or address wait: revenium spool send --from {name}");
+            say!("{records} records of another key or address wait: revenium spool send --from {name}");
         }
         return Ok(());
     }
@@ -215,7 +215,7 @@ pub fn send(settings: &Settings, timeout: Duration, from: Option<&str>) -> Resul
     let counts = client.delivery_counts();
     // What is left goes back to the spool, which takes no time.
     let _ = process().shutdown(Instant::now());
-    println!("{} of {before} records were delivered, {} were given up.", counts.delivered, counts.dropped);
+    say!("{} of {before} records were delivered, {} were given up.", counts.delivered, counts.dropped);
     if flushed && counts.dropped == 0 {
         return Ok(());
     }
@@ -247,7 +247,7 @@ pub fn drop(settings: &Settings, id: Option<&str>) -> Result<(), String> {
             None => in_use += numbers.len(),
         }
     }
-    println!("{dropped} records were given up.");
+    say!("{dropped} records were given up.");
     if in_use > 0 {
         return Err(format!("{in_use} records are with a living process, which is sending them; end it first"));
     }

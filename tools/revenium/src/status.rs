@@ -45,32 +45,32 @@ pub fn status(settings: &Settings, as_json: bool) -> Result<(), String> {
             "damaged_records": found.damaged(),
             "trouble": trouble,
         });
-        println!("{}", json!({"library": library, "spool": spool}));
+        say!("{}", json!({"library": library, "spool": spool}));
         return Ok(());
     }
 
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    println!("librevenium {}", text(&library["version"]));
-    println!("provider     {} ({})", text(&library["provider"]), text(&library["provider_reason"]));
-    println!("metering     {}", text(&library["metering"]));
+    say!("librevenium {}", text(&library["version"]));
+    say!("provider     {} ({})", text(&library["provider"]), text(&library["provider_reason"]));
+    say!("metering     {}", text(&library["metering"]));
     match directory(settings) {
-        Ok(directory) => println!("spool        {}", directory.display()),
-        Err(why) => println!("spool        {why}"),
+        Ok(directory) => say!("spool        {}", directory.display()),
+        Err(why) => say!("spool        {why}"),
     }
     if let Some(name) = &own_name {
-        println!("fingerprint  {name}");
+        say!("fingerprint  {name}");
     }
-    println!("waiting      {} records in {} files", found.records(), files.len());
+    say!("waiting      {} records in {} files", found.records(), files.len());
     for look in files {
         let bytes = look.found.bytes.div_ceil(1024);
         let oldest = oldest(look).map(|age| format!(", oldest {}", in_words(age))).unwrap_or_default();
-        println!("  {}: {} records, {bytes} KiB{oldest}", user_in_words(look.user), look.rows.len());
+        say!("  {}: {} records, {bytes} KiB{oldest}", user_in_words(look.user), look.rows.len());
     }
     for (name, records) in others {
-        println!("  of another key or address, {name}: {records} records; revenium spool send --from {name}");
+        say!("  of another key or address, {name}: {records} records; revenium spool send --from {name}");
     }
     for why in trouble {
-        println!("  {why}");
+        say!("  {why}");
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub fn parse(mut arguments: lexopt::Parser) -> Result<Option<Watch>, lexopt::Err
     while let Some(argument) = arguments.next()? {
         match argument {
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(None);
             }
             Long("port") => watch.port = arguments.value()?.parse()?,
