@@ -105,4 +105,5 @@ def main():
         print(f"\n{way}: {shown(part, 2)} of what Revenium's SDK adds to a reply")
 
 
-main()
+if __name__ == "__main__":
+    main()

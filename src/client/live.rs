@@ -1,11 +1,15 @@
 //! The calls under way: how one is admitted, and how all of them end.
 
 use super::Client;
-use crate::call::Call;
+use crate::call::{Call, Owner};
 use crate::client::process::{closed, process};
 use crate::common::error::{Code, Error, Result};
 use crate::common::log;
+use crate::completion::outcome::Outcome;
 use crate::delivery::{Delivery, Left};
+use crate::messages::request::Request;
+use crate::meter::Metadata;
+use crate::provider::Prepared;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,27 +43,6 @@ impl Client {
         self.context.counters.started.fetch_add(1, Ordering::Relaxed);
         self.context.counters.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// A call has its outcome; its report follows.
-    pub(super) fn count_end(&self, code: Code) {
-        if code != Code::Ok {
-            self.context.counters.failed.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.context.counters.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // With the lock, so that nobody is between looking and waiting.
-            drop(self.live.lock());
-            self.all_reported.notify_all();
-        }
-    }
-
-    /// A call's last report is out.
-    pub(super) fn forget(&self, call: &Call) {
-        let mut live = self.live.lock();
-        live.calls.remove(&call.number);
-        if live.calls.is_empty() {
-            self.all_reported.notify_all();
-        }
     }
 
     /// Cancel the calls that `which` picks.
@@ -131,5 +114,40 @@ impl Client {
             log::info!("shut down: {text}");
         }
         Err(Error::new(Code::Timeout, text))
+    }
+}
+
+impl Owner for Client {
+    fn schedule(&self, call: Arc<Call>) {
+        self.callback_pool.schedule(call);
+    }
+
+    fn direct_instead(&self, request: &Request) -> Option<Prepared> {
+        self.prepare_directly(request)
+    }
+
+    fn ended(&self, code: Code) {
+        if code != Code::Ok {
+            self.context.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.context.counters.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // With the lock, so that nobody is between looking and waiting.
+            drop(self.live.lock());
+            self.all_reported.notify_all();
+        }
+    }
+
+    fn reported(&self, call: &Call) {
+        let mut live = self.live.lock();
+        live.calls.remove(&call.number);
+        if live.calls.is_empty() {
+            self.all_reported.notify_all();
+        }
+    }
+
+    fn finished(self: Arc<Self>, outcome: &Outcome, metadata: &Metadata) {
+        if let Some(summary) = self.summary_of(outcome, metadata) {
+            self.print_summary(summary);
+        }
     }
 }

@@ -23,11 +23,10 @@ use self::runtime::Runtime;
 use crate::call::observed::Told;
 use crate::call::observed::ledger::Ledger;
 use crate::call::{self, Call, Context, Job, Owner, Unfinished};
-use crate::common::error::{Code, Result};
+use crate::common::error::Result;
 use crate::common::{log, sync};
 use crate::completion::Target;
 use crate::completion::callbacks::CallbackPool;
-use crate::completion::outcome::Outcome;
 use crate::delivery::{self, Delivery};
 use crate::messages::request::{Request, Streaming};
 use crate::meter::scope::Scope;
@@ -35,7 +34,7 @@ use crate::meter::{Metadata, Service};
 use crate::platform::budget::{Budgets, Caller};
 use crate::platform::{self, Platform};
 use crate::provider::bedrock::Bedrock;
-use crate::provider::{Prepared, anthropic, choice};
+use crate::provider::{anthropic, choice};
 use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
 use once_cell::sync::OnceCell;
@@ -241,29 +240,5 @@ impl Client {
 
     fn unfinished(self: &Arc<Self>, call: &Arc<Call>) -> Unfinished {
         Unfinished { context: self.context.clone(), owner: self.clone(), call: call.clone() }
-    }
-}
-
-impl Owner for Client {
-    fn schedule(&self, call: Arc<Call>) {
-        self.callback_pool.schedule(call);
-    }
-
-    fn direct_instead(&self, request: &Request) -> Option<Prepared> {
-        self.prepare_directly(request)
-    }
-
-    fn ended(&self, code: Code) {
-        self.count_end(code);
-    }
-
-    fn reported(&self, call: &Call) {
-        self.forget(call);
-    }
-
-    fn finished(self: Arc<Self>, outcome: &Outcome, metadata: &Metadata) {
-        if let Some(summary) = self.summary_of(outcome, metadata) {
-            self.print_summary(summary);
-        }
     }
 }

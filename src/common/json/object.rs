@@ -201,8 +201,10 @@ impl<'a> Quoted<'a> {
         }
     }
 
+    /// What was read as JSON is known to be whole: nothing is left to check.
     pub fn of(value: &'a RawValue) -> Option<Quoted<'a>> {
-        Quoted::scan(value.get().strip_prefix('"')?).map(|(quoted, _)| quoted)
+        let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+        Some(Quoted { inner, escaped: memchr(b'\\', inner.as_bytes()).is_some() })
     }
 
     /// What it stands for, borrowed where it is written plainly.
