@@ -120,7 +120,8 @@ class Queue:
         self._room()
         fd = ctypes.c_int32(-1)
         self.fd = -1
-        if native.queue_wake_fd(self.handle, ctypes.byref(fd)) >= 0:
+        # On Windows it is none that the functions for descriptors take.
+        if os.name != "nt" and native.queue_wake_fd(self.handle, ctypes.byref(fd)) >= 0:
             self.fd = fd.value
 
     def _room(self, size=READ_BYTES):
