@@ -152,7 +152,7 @@ end
         tests/platforms/client.c -static "$lib/librevenium.a" $(sed -n 's/^WINDOWS = "\(.*\)"/\1/p' tools/dist/platforms.py)
     attempt 'calls of that' sandbox python3 -B tests/platforms/journal.py "$run" "$out/alone.exe"
     rm -f "$out/alone.exe"
-    attempt 'the command, the spool in the local application data, AWS credentials' \
+    attempt 'the command, the spool in the local application data, locks, AWS credentials' \
         sandbox python3 -B tests/platforms/windows.py "$run" "$bin" "$WINEPREFIX"
     for program in calls scopes library platform; do
         # shellcheck disable=SC2086 # the flags are words
