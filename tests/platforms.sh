@@ -29,6 +29,7 @@ attempt() { # WHAT COMMAND...
         failed=$((failed + 1))
         echo "FAILED  $target: $what"
         grep -v '^ok ' "$out/log" | tail -n 40 | sed 's/^/        /'
+        return 1
     fi
 }
 have() { # TOOL PACKAGE WHAT: else WHAT is left out
@@ -44,13 +45,6 @@ made() {
     3) miss "$(tail -n 1 "$out/log")" && return 1 ;;
     *) attempt "is compiled and linked" sh -c 'cat "$0"; exit 1' "$out/log" && return 1 ;;
     esac
-}
-
-# Every function of the header is exported.
-exports() { # LIBRARY PREFIX
-    sed -n 's/.*\(revenium_[a-z_]*\)(.*/\1/p' tests/abi/functions.txt | while read -r name; do
-        grep -qa "$2$name" "$1" || { echo "there is no $name"; exit 1; }
-    done
 }
 
 # Nothing newer than the first glibc that all of manylinux_2_17 has.
@@ -153,13 +147,50 @@ echo "$passed passed, $failed failed"
 }
 
 darwin() {
-    lib=$built/$target/lib
-    attempt 'exports every function' exports "$lib/librevenium.dylib" _
+    attempt 'is what the loader takes, signed, with every function and nothing else' python3 -B tests/platforms/macos.py "$built/$target"
     echo "        $target: is not run: there is no macOS here"
 }
 
+# What is packed of all that is there, each package read; those of another Linux are installed and used.
+packages() {
+    # shellcheck disable=SC2086 # a list
+    attempt "packed:$there" tools/dist/dist --built "$built" --out "$out/dist" $there || return 0
+    have npm npm 'reading the packages' || return 0
+    # shellcheck disable=SC2086
+    attempt 'metadata, names and binaries of each; npm and pip take the right one' python3 -B tests/platforms/packages.py "$out/dist" $there
+    export DIST="$out/dist" PLATFORM
+    for PLATFORM in $there; do
+        case $PLATFORM in
+        linux-arm64)
+            have qemu-aarch64 qemu-user 'using those of arm64' && have aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu 'using those of arm64' || continue
+            export CC=aarch64-linux-gnu-gcc RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu' WHEEL=manylinux_2_17_aarch64
+            unset STATIC_CC UNWIND
+            kinds='archive deb go'
+            [ -x "$out/python-arm64/python3" ] && kinds="$kinds wheel" && export PYTHON="$out/python-arm64/python3"
+            ;;
+        linux-x64-musl)
+            have musl-gcc musl-tools 'using those of musl' || continue
+            # Debian's has no unwinder for musl.
+            python3 -c 'import ziglang' 2>/dev/null || { miss 'using those of musl needs ziglang, of Python'; continue; }
+            export CC=musl-gcc RUN='' STATIC_CC='python3 -m ziglang cc -target x86_64-linux-musl -static' UNWIND=-lunwind
+            kinds='archive go'
+            echo "        $target: the wheel and npm package of musl are not used: no Python or Node.js for musl is here"
+            ;;
+        *) continue ;;
+        esac
+        for kind in $kinds; do
+            [ "$kind" != go ] || have go golang-go "the Go modules of $PLATFORM" || continue
+            attempt "$PLATFORM: $kind, installed and used" sandbox tests/platforms/use.sh "$kind" "$out/use"
+        done
+    done
+    chmod -R u+w "$out/use" 2>/dev/null
+    rm -rf "$out/use" "$out/dist"
+}
+
+there=
 for target in ${*:-linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64}; do
     made || continue
+    there="$there $target"
     case $target in
     linux-arm64) linux_arm64 ;;
     linux-x64-musl) linux_x64_musl ;;
@@ -168,6 +199,8 @@ for target in ${*:-linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64}
     *) echo "platforms.sh: $target is not tried" >&2 && exit 2 ;;
     esac
 done
+target=packages
+[ -z "$there" ] || packages
 rm -f "$out/log"
 echo "$passed passed, $failed failed, $left_out left out"
 [ "$failed" -eq 0 ]

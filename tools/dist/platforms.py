@@ -10,13 +10,12 @@ class Platform:
     name: str  # in the names of archives and npm packages
     system: str  # linux or darwin or win32: how files are called
     cpu: str  # npm's word
-    machine: str  # in tags of wheels, and in Debian's directories
+    machine: str  # in Debian's directories, and in the tags of wheels where glibc's are
     static: str  # what a program with the static library is linked with besides
     go: str = ""  # the directory of the Go module, where there is one
     libc: str = ""  # glibc or musl, where there is a choice
     debian: str = ""  # architecture
     wheel: str = ""  # the tag; of glibc's the library tells it
-    bindings: bool = True  # whether Go, Node.js and Python work there
 
     @property
     def shared(self):
@@ -47,7 +46,7 @@ PLATFORMS = {
         Platform("linux-x64-musl", "linux", "x64", "x86_64", "-lc", "linux_amd64_musl", "musl", wheel="musllinux_1_2_x86_64"),
         Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, wheel="macosx_11_0_arm64"),
         Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, wheel="macosx_11_0_x86_64"),
-        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, bindings=False),
+        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, wheel="win_amd64"),
     ]
 }
 
