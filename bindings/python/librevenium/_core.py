@@ -201,13 +201,10 @@ class Queue:
                 _release(call.handle)
             _release(handle)
 
+    @native.at_drop
     def __del__(self):
-        try:
-            if self.__dict__.get("handle"):
-                self.close()
-        except TypeError:
-            # The interpreter ends, and has taken the functions away: the library ends its calls by itself.
-            pass
+        if self.__dict__.get("handle"):
+            self.close()
 
 
 # ---- the process ----

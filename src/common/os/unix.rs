@@ -222,6 +222,7 @@ pub fn variable(name: &str) -> Cow<'_, str> {
 }
 
 /// Where a user has his files.
+#[cfg(feature = "bedrock")]
 pub fn home(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     env("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }

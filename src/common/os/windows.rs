@@ -312,6 +312,7 @@ pub fn variable(name: &str) -> Cow<'_, str> {
 }
 
 /// Where a user has his files, as AWS's SDKs find it.
+#[cfg(feature = "bedrock")]
 pub fn home(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     ["HOME", "USERPROFILE"].into_iter().find_map(|name| env(name).filter(|home| !home.is_empty())).map(PathBuf::from)
 }
