@@ -7,6 +7,7 @@
 #   PROFILE   release (default) or dev, as for tools/dist/build
 #   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built
 #   ARM64     the root of a Debian for arm64 with python3; without it debootstrap makes one
+#   NODE_ARM64  a Node.js for Linux on arm64, which nothing gets by itself
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
 root=$PWD
@@ -153,8 +154,9 @@ darwin() {
 
 # What is packed of all that is there, each package read; those of another Linux are installed and used.
 packages() {
+    [ ! -d "$built/linux-x64" ] || there="linux-x64 $there"
     # shellcheck disable=SC2086 # a list
-    attempt "packed:$there" tools/dist/dist --built "$built" --out "$out/dist" $there || return 0
+    attempt "packed: $there" tools/dist/dist --built "$built" --out "$out/dist" $there || return 0
     have npm npm 'reading the packages' || return 0
     # shellcheck disable=SC2086
     attempt 'metadata, names and binaries of each; npm and pip take the right one' python3 -B tests/platforms/packages.py "$out/dist" $there
@@ -167,6 +169,12 @@ packages() {
             unset STATIC_CC UNWIND
             kinds='archive deb go'
             [ -x "$out/python-arm64/python3" ] && kinds="$kinds wheel" && export PYTHON="$out/python-arm64/python3"
+            if [ -n "${NODE_ARM64:-}" ]; then
+                export NODE="$RUN $NODE_ARM64"
+                kinds="$kinds npm"
+            else
+                miss 'using the npm package of arm64 needs a Node.js for it (NODE_ARM64)'
+            fi
             ;;
         linux-x64-musl)
             have musl-gcc musl-tools 'using those of musl' || continue
@@ -174,13 +182,18 @@ packages() {
             python3 -c 'import ziglang' 2>/dev/null || { miss 'using those of musl needs ziglang, of Python'; continue; }
             export CC=musl-gcc RUN='' STATIC_CC='python3 -m ziglang cc -target x86_64-linux-musl -static' UNWIND=-lunwind
             kinds='archive go'
-            echo "        $target: the wheel and npm package of musl are not used: no Python or Node.js for musl is here"
+            echo "        $target: the wheel and the npm package of musl are not used: no Python or Node.js for musl is here"
             ;;
+        darwin-*) kinds=linked ;;
         *) continue ;;
         esac
         for kind in $kinds; do
-            [ "$kind" != go ] || have go golang-go "the Go modules of $PLATFORM" || continue
-            attempt "$PLATFORM: $kind, installed and used" sandbox tests/platforms/use.sh "$kind" "$out/use"
+            what="$kind, installed and used"
+            case $kind in
+            go) have go golang-go "the Go module of $PLATFORM" || continue ;;
+            linked) have go golang-go "the Go module of $PLATFORM" && what='a program in Go, linked' || continue ;;
+            esac
+            attempt "$PLATFORM: $what" sandbox tests/platforms/use.sh "$kind" "$out/use"
         done
     done
     chmod -R u+w "$out/use" 2>/dev/null
@@ -190,7 +203,7 @@ packages() {
 there=
 for target in ${*:-linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64}; do
     made || continue
-    there="$there $target"
+    there="${there:+$there }$target"
     case $target in
     linux-arm64) linux_arm64 ;;
     linux-x64-musl) linux_x64_musl ;;

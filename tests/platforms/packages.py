@@ -22,8 +22,8 @@ MADE = {
     "linux-x64": dict(kind="elf", machine="x86_64", npm=("linux", "x64", "glibc"), wheel=r"manylinux_2_\d+_x86_64", go="linux_amd64", deb="amd64"),
     "linux-arm64": dict(kind="elf", machine="arm64", npm=("linux", "arm64", "glibc"), wheel="manylinux_2_17_aarch64", go="linux_arm64", deb="arm64"),
     "linux-x64-musl": dict(kind="elf", machine="x86_64", npm=("linux", "x64", "musl"), wheel="musllinux_1_2_x86_64", go="linux_amd64_musl"),
-    "darwin-arm64": dict(kind="macho", machine="arm64", npm=("darwin", "arm64", None), wheel="macosx_11_0_arm64"),
-    "darwin-x64": dict(kind="macho", machine="x86_64", npm=("darwin", "x64", None), wheel="macosx_11_0_x86_64"),
+    "darwin-arm64": dict(kind="macho", machine="arm64", npm=("darwin", "arm64", None), wheel="macosx_11_0_arm64", go="darwin_arm64"),
+    "darwin-x64": dict(kind="macho", machine="x86_64", npm=("darwin", "x64", None), wheel="macosx_11_0_x86_64", go="darwin_amd64"),
     "win32-x64": dict(kind="pe", machine="x86_64", npm=("win32", "x64", None), wheel="win_amd64"),
 }
 SHARED = {"elf": "librevenium.so", "macho": "librevenium.dylib", "pe": "revenium.dll"}
@@ -137,7 +137,8 @@ def go(platform):
     assert (place / f"v{version}.mod").read_text().startswith(f"module {module}\n")
     with zipfile.ZipFile(place / f"v{version}.zip") as packed:
         inside = f"{module}@v{version}"
-        made_for(platform, packed.read(f"{inside}/{LOADED[made['kind']]}"), module)
+        if made["kind"] == "elf":
+            made_for(platform, packed.read(f"{inside}/{LOADED['elf']}"), module)
         made_for(platform, packed.read(f"{inside}/librevenium.a"), module, archive=True)
 
 

@@ -36,7 +36,7 @@ class Platform:
 
 
 GLIBC = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
-MACOS = "-framework CoreFoundation -framework Security -liconv -lSystem -lc -lm"
+MACOS = "-framework CoreFoundation -framework Security"
 WINDOWS = "-lbcrypt -ladvapi32 -lcrypt32 -lws2_32 -luserenv -lntdll -lkernel32"
 PLATFORMS = {
     platform.name: platform
@@ -44,8 +44,8 @@ PLATFORMS = {
         Platform("linux-x64", "linux", "x64", "x86_64", GLIBC, "linux_amd64", "glibc", "amd64"),
         Platform("linux-arm64", "linux", "arm64", "aarch64", GLIBC, "linux_arm64", "glibc", "arm64"),
         Platform("linux-x64-musl", "linux", "x64", "x86_64", "-lc", "linux_amd64_musl", "musl", wheel="musllinux_1_2_x86_64"),
-        Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, wheel="macosx_11_0_arm64"),
-        Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, wheel="macosx_11_0_x86_64"),
+        Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, "darwin_arm64", wheel="macosx_11_0_arm64"),
+        Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, "darwin_amd64", wheel="macosx_11_0_x86_64"),
         Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, wheel="win_amd64"),
     ]
 }
