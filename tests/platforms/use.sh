@@ -15,6 +15,7 @@ version=$(sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' "$root/Cargo.toml")
 rm -rf "$directory"
 mkdir -p "$directory"
 cd "$directory"
+directory=$PWD
 unset REVENIUM_LIBRARY LD_LIBRARY_PATH PYTHONPATH PKG_CONFIG_PATH CGO_LDFLAGS CGO_CFLAGS GOFLAGS
 run="${RUN:-}"
 
