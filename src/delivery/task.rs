@@ -124,12 +124,13 @@ impl Sender<'_> {
     /// process send it again.
     fn keep_journal(&self) {
         let Some(journal) = &self.delivery.journal else { return };
+        let mut maintain = false;
         match self.delivery.queue.leaving() {
             0 => {}
-            TIDY_AT.. => journal.tidy(),
+            TIDY_AT.. => maintain |= journal.note(),
             _ => journal.tidy_soon(),
         }
-        if self.delivery.queue.wants_load() {
+        if maintain || self.delivery.queue.wants_load() {
             journal.wake.notify_one();
         }
     }
