@@ -115,14 +115,9 @@ impl fmt::Debug for Destination {
 }
 
 impl Destination {
-    fn url_of(&self, endpoint: &Endpoint) -> reqwest::Url {
-        let mut url = self.url.clone();
-        if *endpoint != Endpoint::COMPLETIONS {
-            let base = url.path().strip_suffix(Endpoint::COMPLETIONS.path()).unwrap_or_else(|| url.path());
-            let path = format!("{base}{}", endpoint.path());
-            url.set_path(&path);
-        }
-        url
+    fn path_of(&self, endpoint: &Endpoint) -> String {
+        let base = self.url.path().strip_suffix(Endpoint::COMPLETIONS.path()).unwrap_or_else(|| self.url.path());
+        format!("{base}{}", endpoint.path())
     }
 }
 
