@@ -9,7 +9,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use revenium::inside::{
     Answered, Backpressure, Batch, Budgets, CallFacts, Caller, Capture, Delivery, Destination, End, Endpoint, Framing,
-    Metadata, Options, Outgoing, Platform, Queue, Reader, RecentIds, Request, Rules, Service, Settings, Streaming,
+    Metadata, Options, Outgoing, Platform, Provider, Queue, Reader, RecentIds, Request, Rules, Settings, Streaming,
     Summary, Telemetry, Times, completions_url, journal, mask, records as records_of,
 };
 
@@ -97,7 +97,7 @@ fn record(c: &mut Criterion) {
     let summary = Summary::of(REPLY).unwrap();
     let recent_ids = RecentIds::default();
     let call = CallFacts {
-        service: Service::Anthropic,
+        provider: Provider::Anthropic,
         batch: None,
         request: &request.facts,
         metadata: &metadata,
@@ -105,7 +105,7 @@ fn record(c: &mut Criterion) {
         times: Times { started: SystemTime::now(), first_token: None, ended: Duration::from_millis(812) },
         summary: Some(&summary),
         end: End::Complete,
-        bedrock_model: None,
+        called_model: None,
         region: None,
         estimated_output: None,
         mark_unbilled_refusals: true,

@@ -14,12 +14,12 @@ pub use crate::delivery::{
 pub use crate::messages::request::{Request, Streaming};
 pub use crate::messages::{Batch, Framing, Reader, Summary};
 pub use crate::meter::capture::{Capture, mask};
-pub use crate::meter::{CallFacts, End, Metadata, RecentIds, Service, Times, records};
+pub use crate::meter::{CallFacts, End, Metadata, RecentIds, Times, records};
 pub use crate::platform::budget::{Budgets, Caller, Rules};
 pub use crate::platform::{Platform, rules_url};
-pub use crate::provider::anthropic::messages_url;
 pub use crate::provider::choice::choose;
 pub use crate::provider::decoding::Decoder;
+pub use crate::provider::messages_url;
 pub use crate::settings::{AuthHeader, Credential, Provider, Settings, choices_markdown, environment, table_markdown};
 pub use crate::telemetry::{Answered, Telemetry};
 

@@ -120,35 +120,48 @@ linux_x64_musl() {
     attempt 'the command' sandbox "$built/$target/bin/revenium" doctor
 }
 
-# Wine's own folder of settings, so that nobody's is touched.
 win32_x64() {
-    lib=$built/$target/lib
+    lib=$built/$target/lib bin=$built/$target/bin
     have x86_64-w64-mingw32-g++ g++-mingw-w64-x86-64-posix 'a program for it' || return 0
     # Debian's is on no path.
     export PATH="$PATH:/usr/lib/wine"
     have wine64 wine64 'running anything' || return 0
-    wine=$(command -v wine64)
+    # Wine's own folder of settings, so that nobody's is touched.
     export WINEPREFIX="$out/wine" WINEDEBUG=-all
-    bin=$built/$target/bin
-    flags="-Wall -Wextra -Werror -Iinclude -Ibindings/cpp -L$lib -static"
+    wine64 wineboot -i >"$out/log" 2>&1 </dev/null
+    system=$WINEPREFIX/drive_c/windows/system32
+    [ -e "$system/bcryptprimitives.dll" ] ||
+        x86_64-w64-mingw32-gcc -shared -Wall -Wextra -Werror -o "$system/bcryptprimitives.dll" tests/platforms/bcryptprimitives.c -ladvapi32
+    # It has the host's files below Z:.
+    run=$out/windows
+    cat >"$run" <<'end'
+#!/bin/sh
+[ -z "${REVENIUM_SPOOL_DIR:-}" ] || export REVENIUM_SPOOL_DIR="Z:$REVENIUM_SPOOL_DIR"
+exec wine64 "$@"
+end
+    chmod +x "$run"
+    attempt 'C tests' env CC=x86_64-w64-mingw32-gcc TESTS_RUN="$run" TESTS_OUT="$out/c-windows" REVENIUM_LIBRARY="$bin/revenium.dll" \
+        tests/c/run.sh layout calls failures lifecycle scopes observed capture badinput exit dlclose
+    flags="-Wall -Wextra -Werror -Iinclude -Ibindings/cpp -L$lib"
+    libraries='-Wl,-Bdynamic -lrevenium -Wl,-Bstatic -static -lws2_32'
     # shellcheck disable=SC2086 # the flags are words
-    attempt 'a client for it' x86_64-w64-mingw32-gcc $flags -std=c11 -o "$bin/client.exe" tests/platforms/client.c -Wl,-Bdynamic -lrevenium
-    attempt 'calls, a killed process and its successor' sandbox python3 -B tests/platforms/journal.py "$wine" "$bin/client.exe"
+    attempt 'a client for it' x86_64-w64-mingw32-gcc $flags -std=c11 -o "$bin/client.exe" tests/platforms/client.c $libraries
+    attempt 'calls, a killed process and its successor' sandbox python3 -B tests/platforms/journal.py "$run" "$bin/client.exe"
+    attempt 'the command, the spool in the local application data, AWS credentials' \
+        sandbox python3 -B tests/platforms/windows.py "$run" "$bin" "$WINEPREFIX"
     for program in calls scopes library platform; do
         # shellcheck disable=SC2086 # the flags are words
-        attempt "$program.cpp for it" x86_64-w64-mingw32-g++ $flags -std=c++20 -o "$bin/$program.exe" tests/cpp/$program.cpp \
-            -Wl,-Bdynamic -lrevenium -Wl,-Bstatic -lws2_32
+        attempt "$program.cpp for it" x86_64-w64-mingw32-g++ $flags -std=c++20 -o "$bin/$program.exe" tests/cpp/$program.cpp $libraries
         [ -e "$bin/$program.exe" ] || continue
         attempt "C++ binding, $program" sandbox sh -c 'failed=0 passed=0
 for test in $("$0" "$1" | tr -d "\r"); do
     spool=$(mktemp -d)
-    if REVENIUM_SPOOL_DIR="Z:$spool" timeout 300 "$0" "$1" "$test"; then passed=$((passed + 1)); else echo "FAIL $test"; failed=$((failed + 1)); fi
+    if REVENIUM_SPOOL_DIR="$spool" timeout 300 "$0" "$1" "$test"; then passed=$((passed + 1)); else echo "FAIL $test"; failed=$((failed + 1)); fi
     rm -rf "$spool"
 done
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" != 0 ]' "$wine" "$bin/$program.exe"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]' "$run" "$bin/$program.exe"
     done
-    attempt 'the command' sandbox "$wine" "$bin/revenium.exe" doctor
     rm -f "$bin/client.exe" "$bin/calls.exe" "$bin/scopes.exe" "$bin/library.exe" "$bin/platform.exe"
 }
 

@@ -47,6 +47,13 @@ tests sdk-2 -s -k 'not load' "$@"
 tests sdk-2 -s -k load "$@"
 # What differs with the SDK, once more with the other one.
 tests sdk-1 -k 'sdk or compat or watched' "$@"
+# Without the GIL, where there is such a Python: the last packages of others that were made for it.
+for free in python3.14t python3.13t; do
+    "$free" -V >/dev/null 2>&1 || continue
+    environment free-threaded "$free" anthropic==2.14.0 'pydantic<2.12' 'jiter<0.14'
+    tests free-threaded -k 'not packaging' "$@"
+    break
+done
 # The oldest Python, where there is one, and the last line of the SDK that runs on it.
 for oldest in python3.9 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python3.9; do
     "$oldest" -V >/dev/null 2>&1 || continue

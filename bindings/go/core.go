@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ const (
 	maxUnread = 256 << 10
 	// submitting calls at a time. A goroutine inside C holds an OS thread, and thousands may want to start a call at once.
 	submitting = 8
+	// hasWake: there is a descriptor that the netpoller takes. On Windows it takes no socket that Go has not made.
+	hasWake = runtime.GOOS != "windows"
 	// blindWaitMS is how long a read waits where there is no descriptor to wait on.
 	blindWaitMS = 1000
 )
@@ -84,13 +87,14 @@ func newDispatcher() (*dispatcher, error) {
 		return nil, err
 	}
 	d.alone.buffer = make([]byte, aloneBuffer)
-	switch fd, code := nativeQueueWakeFD(queue); {
-	case code >= 0:
+	if hasWake {
+		fd, code := nativeQueueWakeFD(queue)
+		if code < 0 {
+			nativeRelease(queue)
+			nativeRelease(d.alone.queue)
+			return nil, &Error{Code: code, Message: "No wake descriptor."}
+		}
 		d.wake = os.NewFile(fd, "revenium wake")
-	case code != ErrUnsupported:
-		nativeRelease(queue)
-		nativeRelease(d.alone.queue)
-		return nil, &Error{Code: code, Message: "No wake descriptor."}
 	}
 	go d.run()
 	return d, nil

@@ -789,7 +789,7 @@ int32_t revenium_queue_read(revenium_queue queue,
  * epoll, libuv, asyncio or Go's netpoller. It is yours to close. When it is
  * readable: read and drop its bytes, then revenium_queue_read() with timeout 0
  * until REVENIUM_EMPTY. It is non-blocking and a socket: no SIGPIPE.
- * On Windows: REVENIUM_E_UNSUPPORTED; read with a timeout on a thread.
+ * On Windows it is a SOCKET, for select() or WSAPoll(); closesocket() closes it.
  * fd: receives -1 on an error, as 0 is a descriptor.
  */
 int32_t revenium_queue_wake_fd(revenium_queue queue, int32_t *fd);

@@ -4,7 +4,7 @@ use super::edge;
 use super::types::*;
 use crate::client::handles::Object;
 use crate::client::process::process;
-use crate::client::status::{MeteringState, Provider, status, would_meter};
+use crate::client::status::{MeteringState, status, would_meter};
 use crate::common::error::Code;
 use crate::completion::outcome::Outcome;
 use std::ffi::c_char;
@@ -117,10 +117,7 @@ pub unsafe extern "C" fn revenium_status(out: *mut revenium_state) -> i32 {
         let state = revenium_state {
             struct_size: 0,
             initialized: i32::from(status.initialized),
-            provider: match status.provider.provider {
-                Provider::Anthropic => REVENIUM_PROVIDER_ANTHROPIC,
-                Provider::Bedrock => REVENIUM_PROVIDER_BEDROCK,
-            },
+            provider: status.provider.provider.row().number.unwrap_or(REVENIUM_PROVIDER_UNKNOWN),
             metering: match status.metering {
                 MeteringState::Off => 0,
                 MeteringState::On => 1,

@@ -7,7 +7,6 @@ use crate::client::process::process;
 use crate::common::error::{Code, Error};
 use crate::common::log::Level;
 use crate::completion::queue::{Read, TOPIC_LOG, TOPIC_METERING};
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Make a queue.
@@ -72,7 +71,7 @@ pub unsafe extern "C" fn revenium_queue_read(
 /// epoll, libuv, asyncio or Go's netpoller. It is yours to close. When it is
 /// readable: read and drop its bytes, then revenium_queue_read() with timeout 0
 /// until REVENIUM_EMPTY. It is non-blocking and a socket: no SIGPIPE.
-/// On Windows: REVENIUM_E_UNSUPPORTED; read with a timeout on a thread.
+/// On Windows it is a SOCKET, for select() or WSAPoll(); closesocket() closes it.
 /// fd: receives -1 on an error, as 0 is a descriptor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn revenium_queue_wake_fd(queue: revenium_queue, fd: *mut i32) -> i32 {
@@ -83,13 +82,7 @@ pub unsafe extern "C" fn revenium_queue_wake_fd(queue: revenium_queue, fd: *mut 
         // SAFETY: not NULL, so there is room. 0 is a descriptor, -1 is none.
         unsafe { *fd = -1 };
         let wake = process().handles.queue(queue)?.wake_socket();
-        let wake = wake.map_err(|fault| match fault.kind() {
-            ErrorKind::Unsupported => Error::new(
-                Code::Unsupported,
-                "This system has no wake descriptors; read the queue with a timeout, on a thread.",
-            ),
-            _ => Error::new(Code::Internal, format!("No wake descriptor: {fault}.")),
-        })?;
+        let wake = wake.map_err(|fault| Error::new(Code::Internal, format!("No wake descriptor: {fault}.")))?;
         // SAFETY: as above.
         unsafe { *fd = wake.into_descriptor() };
         Ok(Code::Ok)

@@ -259,4 +259,11 @@ mod tests {
             assert_eq!(constant, code as i32, "{code:?}");
         }
     }
+
+    #[test]
+    fn providers_have_their_numbers() {
+        use crate::settings::Provider;
+        assert_eq!(Provider::Anthropic.row().number, Some(REVENIUM_PROVIDER_ANTHROPIC));
+        assert_eq!(Provider::Bedrock.row().number, Some(REVENIUM_PROVIDER_BEDROCK));
+    }
 }

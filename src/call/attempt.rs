@@ -4,40 +4,38 @@ use super::{Context, Job, Progress, Unfinished};
 use crate::common::error::Result;
 use crate::common::log;
 use crate::common::retry;
-use crate::provider::{Failure, Prepared, Reply};
+use crate::completion::outcome::Fallback;
+use crate::provider::{Failure, Prepared, Reply, Sent};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The first good answer: of the provider that was chosen, or of Anthropic where Bedrock cannot say more.
+/// The first good answer: of the provider that was chosen, or of Anthropic where another cannot say more.
 pub(super) async fn answered(unfinished: &Unfinished, job: &Job, progress: &mut Progress) -> Result<Reply> {
-    let failure = match attempts(unfinished, job, &job.prepared, progress).await {
+    let failure = match attempts(unfinished, job, &*job.prepared, progress).await {
         Ok(reply) => return Ok(reply),
         Err(failure) => failure,
     };
-    let direct = if failure.ask_directly { unfinished.owner.direct_instead(&job.request) } else { None };
+    let direct = if failure.ask_directly {
+        unfinished.owner.direct_instead(job.prepared.provider(), &job.request)
+    } else {
+        None
+    };
     let Some(direct) = direct else { return Err(failure.error) };
-    log::warn!(
-        "call {}: AWS Bedrock did not answer, asking Anthropic directly: {}",
-        unfinished.call.number,
-        failure.error
-    );
+    let asked = progress.provider;
+    let title = asked.row().title;
+    log::warn!("call {}: {title} did not answer, asking Anthropic directly: {}", unfinished.call.number, failure.error);
     progress.provider = direct.provider();
-    progress.fallback = Some(failure.error);
+    progress.fallback = Some(Fallback { from: asked, error: failure.error });
     progress.head = None;
     // Boxed: rarely needed, and room for it would be held by every call.
-    Box::pin(attempts(unfinished, job, &direct, progress)).await.map_err(|failure| failure.error)
+    Box::pin(attempts(unfinished, job, &*direct, progress)).await.map_err(|failure| failure.error)
 }
 
 /// Attempts until the provider answers with success, or says no for good.
-async fn attempts(
-    unfinished: &Unfinished,
-    job: &Job,
-    prepared: &Prepared,
-    progress: &mut Progress,
-) -> std::result::Result<Reply, Failure> {
+async fn attempts(unfinished: &Unfinished, job: &Job, prepared: &dyn Prepared, progress: &mut Progress) -> Sent {
     let Unfinished { context, call, .. } = unfinished;
     let idle = context.idle_timeout();
-    let http = context.http(prepared.provider()).map_err(|error| Failure::before_answer(error, false))?;
+    let http = context.clients().map_err(|error| Failure::before_answer(error, false))?;
     let mut attempt = 0;
     loop {
         progress.attempts += 1;

@@ -54,14 +54,6 @@ impl Context {
             .get_or_try_init(|| http::clients(Duration::from_millis(self.settings.connect_timeout_ms), &environment))
     }
 
-    /// For calls to `provider`.
-    pub fn http(&self, provider: Provider) -> Result<&reqwest::Client> {
-        self.clients().map(|clients| match provider {
-            Provider::Anthropic => &clients.direct,
-            Provider::Bedrock => &clients.aws,
-        })
-    }
-
     /// How long a provider may say nothing.
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.settings.read_timeout_ms)
@@ -72,8 +64,8 @@ impl Context {
 pub trait Owner: Send + Sync {
     /// Something for callbacks lies in the call's inbox.
     fn schedule(&self, call: Arc<Call>);
-    /// The same request for Anthropic itself, after Bedrock could not answer it. `None`: it cannot or must not go there.
-    fn direct_instead(&self, request: &Request) -> Option<Prepared>;
+    /// The same request for Anthropic itself, after `asked` could not answer it. `None`: it cannot or must not go there.
+    fn direct_instead(&self, asked: Provider, request: &Request) -> Option<Box<dyn Prepared>>;
     /// A call has its outcome; its report follows.
     fn ended(&self, code: Code);
     /// A call's last report is out.

@@ -16,7 +16,7 @@ pub use context::{Context, Owner};
 pub use run::{Other, run, run_other};
 
 use crate::common::error::{Code, Error};
-use crate::completion::outcome::{Facts, Outcome, Text, info_json};
+use crate::completion::outcome::{Facts, Fallback, Outcome, Text, info_json};
 use crate::completion::queue::Queue;
 use crate::completion::{Reporting, Target, WakeGuard};
 use crate::delivery::{Account, Endpoint, Outgoing};
@@ -189,7 +189,7 @@ fn outgoing(record: Record) -> Outgoing {
 /// What a call works on.
 pub struct Job {
     pub request: Request,
-    pub prepared: Prepared,
+    pub prepared: Box<dyn Prepared>,
     pub metering: Metering,
     pub key: Option<CallKey>,
     /// Of the calls that have one.
@@ -207,8 +207,7 @@ struct Progress {
     retryable: bool,
     /// Who was asked last.
     provider: Provider,
-    /// Why Bedrock did not answer, once Anthropic was asked instead.
-    fallback: Option<Error>,
+    fallback: Option<Fallback>,
     head: Option<Arc<Head>>,
     /// Where it is, for the span.
     server: Option<Server>,

@@ -60,7 +60,7 @@ pub(super) async fn begin(
     }
     let mut idle = IdleTimeout::new(context.idle_timeout());
     let mut start = BytesMut::new();
-    while let Some(chunk) = next(&mut reply.body, wake, &mut idle).await? {
+    while let Some(chunk) = next(&mut *reply.body, wake, &mut idle).await? {
         if start.len() > context.settings.max_response_bytes {
             return Err(too_large());
         }
@@ -99,7 +99,7 @@ pub(super) async fn whole(context: &Context, mut reply: Reply, start: &[u8]) -> 
     }
     match read(&mut body, max) {
         Ok(mut summary) => {
-            summary.usage.tokens.compare(&reply.head.tokens());
+            summary.usage.tokens.compare(&reply.head.tokens);
             Ok(Arrived::Whole(body, Box::new(summary)))
         }
         Err(error) if error.http.is_some() => Err(error),
@@ -188,7 +188,7 @@ pub(super) async fn stream(
         }
         let chunk = match start.take() {
             Some(start) => Some(start),
-            None => next(&mut reply.body, &mut wake, &mut idle).await?,
+            None => next(&mut *reply.body, &mut wake, &mut idle).await?,
         };
         let mut batch = Batch::of_chunk(chunk.as_ref().map_or(0, Bytes::len));
         let read = match &chunk {
@@ -220,7 +220,7 @@ pub(super) async fn stream(
 
 /// The next bytes of a stream. A reader that has something to read is told when nothing more is at hand.
 async fn next(
-    body: &mut Body,
+    body: &mut dyn Body,
     wake: &mut Option<WakeGuard<'_, Call>>,
     idle: &mut IdleTimeout,
 ) -> Result<Option<Bytes>> {

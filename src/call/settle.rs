@@ -8,7 +8,6 @@ use crate::delivery::{Account, Pushing};
 use crate::messages::{Reader, Summary, Written};
 use crate::meter::capture::Prompts;
 use crate::meter::{self, End, Times};
-use crate::provider::Prepared;
 use crate::settings::CallKey;
 use crate::telemetry::Answered;
 use std::borrow::Cow;
@@ -121,7 +120,7 @@ fn record(
     // Where another was asked instead, what was prepared says nothing of who answered.
     let asked = Some(&job.prepared).filter(|prepared| prepared.provider() == progress.provider);
     let call = meter::CallFacts {
-        service: progress.provider.into(),
+        provider: progress.provider,
         request: &job.request.facts,
         metadata: &job.metering.metadata,
         streamed: job.request.wants_stream,
@@ -130,8 +129,8 @@ fn record(
         estimated_output: seen.estimated_output,
         mark_unbilled_refusals: context.settings.mark_unbilled_refusals,
         end: End::of(error),
-        bedrock_model: asked.and_then(Prepared::model),
-        region: asked.and_then(Prepared::region),
+        called_model: asked.and_then(|asked| asked.model()),
+        region: asked.and_then(|asked| asked.region()),
         batch: None,
         prompts: seen.prompts,
         capture: job.metering.capture,

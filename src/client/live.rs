@@ -9,7 +9,8 @@ use crate::completion::outcome::Outcome;
 use crate::delivery::{Delivery, Left};
 use crate::messages::request::Request;
 use crate::meter::Metadata;
-use crate::provider::Prepared;
+use crate::provider::{Prepared, Provider};
+use crate::settings::environment;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -122,8 +123,8 @@ impl Owner for Client {
         self.callback_pool.schedule(call);
     }
 
-    fn direct_instead(&self, request: &Request) -> Option<Prepared> {
-        self.prepare_directly(request)
+    fn direct_instead(&self, asked: Provider, request: &Request) -> Option<Box<dyn Prepared>> {
+        self.providers.direct_instead(asked, request, &environment)
     }
 
     fn ended(&self, code: Code) {

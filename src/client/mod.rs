@@ -29,12 +29,11 @@ use crate::completion::Target;
 use crate::completion::callbacks::CallbackPool;
 use crate::delivery::{self, Delivery};
 use crate::messages::request::{Request, Streaming};
+use crate::meter::Metadata;
 use crate::meter::scope::Scope;
-use crate::meter::{Metadata, Service};
 use crate::platform::budget::{Budgets, Caller};
 use crate::platform::{self, Platform};
-use crate::provider::bedrock::Bedrock;
-use crate::provider::{anthropic, choice};
+use crate::provider::{Providers, choice};
 use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
 use once_cell::sync::OnceCell;
@@ -50,9 +49,7 @@ pub struct Client {
     pub callback_pool: CallbackPool,
     /// Starts that want a shutdown each.
     pub inits: AtomicU32,
-    messages_url: reqwest::Url,
-    anthropic: OnceCell<anthropic::Endpoint>,
-    bedrock: Arc<Bedrock>,
+    providers: Providers,
     metering_url: reqwest::Url,
     platform: Arc<Platform>,
     pub budgets: Arc<Budgets>,
@@ -84,7 +81,7 @@ pub struct Begin<'a> {
 
 impl Client {
     pub fn new(settings: Arc<Settings>) -> Result<Arc<Client>> {
-        let messages_url = anthropic::messages_url(&settings.anthropic_base_url)?;
+        let providers = Providers::new(&settings)?;
         let (metering_url, warning) = delivery::completions_url(&settings.metering_base_url)?;
         if let Some(warning) = warning {
             log::warn!("{warning}");
@@ -96,9 +93,7 @@ impl Client {
         Ok(Arc::new(Client {
             callback_pool: CallbackPool::new(settings.callback_threads),
             inits: AtomicU32::new(0),
-            messages_url,
-            anthropic: OnceCell::new(),
-            bedrock: Arc::new(Bedrock::new(settings.clone())),
+            providers,
             metering_url,
             summaries: summary::Waiting::default(),
             budgets: Arc::new(Budgets::new(settings.clone(), platform.clone())),
@@ -145,7 +140,7 @@ impl Client {
         if self.budgets.is_on() {
             self.keep_rules()?;
             let told = metering.metadata.attribution();
-            let provider = Service::from(prepared.provider()).label();
+            let provider = prepared.provider().row().label;
             self.budgets.admit(&Caller::new(&request.facts.model, provider, &told))?;
         }
         let runtime = self.runtime()?;
@@ -172,15 +167,15 @@ impl Client {
         if self.budgets.is_on() {
             self.keep_rules()?;
         }
-        let ours = || choice::choose(&self.context.settings, Some(&request.choices), &environment).provider.into();
-        let service = told.service.unwrap_or_else(ours);
+        let ours = || choice::choose(&self.context.settings, Some(&request.choices), &environment).provider;
+        let provider = told.provider.unwrap_or_else(ours);
         let model = told.model.as_deref().filter(|_| request.facts.model.is_empty()).unwrap_or(&request.facts.model);
         let mut metadata = self.metadata(&request, &scope, told.region.as_deref());
         if let Some(over) = &told.metadata {
             metadata = metadata.overlay(over);
         }
         let attribution = metadata.attribution();
-        let caller = Caller::new(model, service.label(), &attribution);
+        let caller = Caller::new(model, provider.row().label, &attribution);
         match told.admit {
             true => self.budgets.admit(&caller).map(|()| br#"{"allowed":true}"#.to_vec()),
             false => self.budgets.check(&caller),

@@ -5,7 +5,7 @@ use crate::common::error::{Code, Error, Result};
 use crate::common::log;
 use crate::messages::request::Request;
 use crate::meter::scope::Scope;
-use crate::provider::{Prepared, Provider, anthropic, bedrock, choice};
+use crate::provider::{Prepared, choice};
 use crate::settings::environment;
 
 /// Whether two URLs lead to the same scheme, host and port.
@@ -52,7 +52,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn prepare(&self, request: &Request) -> Result<Prepared> {
+    pub(super) fn prepare(&self, request: &Request) -> Result<Box<dyn Prepared>> {
         let choices = &request.choices;
         let choice = choice::choose(&self.context.settings, Some(choices), &environment);
         log::debug!("provider {}: {}", choice.provider.name(), choice.reason);
@@ -61,36 +61,6 @@ impl Client {
         }
         // Made here, so that a proxy that cannot be read refuses the call instead of being passed over.
         self.context.clients()?;
-        if choice.provider == Provider::Bedrock {
-            if choices.foreign {
-                let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set \
-                            the URL in the settings or in a scope.";
-                return Err(Error::new(Code::Config, text));
-            }
-            return bedrock::Prepared::new(&self.bedrock, request, choice.explicit, &environment)
-                .map(Prepared::Bedrock);
-        }
-        self.prepare_anthropic(choices.base_url.as_deref(), request).map(Prepared::Anthropic)
-    }
-
-    fn prepare_anthropic(&self, base: Option<&str>, request: &Request) -> Result<anthropic::Prepared> {
-        let endpoint = self
-            .anthropic
-            .get_or_try_init(|| anthropic::Endpoint::new(&self.context.settings, self.messages_url.clone()))?;
-        let foreign = request.choices.foreign;
-        let credential = if foreign { None } else { self.context.settings.anthropic_credential(&environment) };
-        anthropic::Prepared::new(endpoint, base, &self.context.settings, credential, request)
-    }
-
-    /// The same request for Anthropic itself, after Bedrock could not answer it. `None`: it cannot or must not go there.
-    pub(super) fn prepare_directly(&self, request: &Request) -> Option<Prepared> {
-        if !self.context.settings.bedrock_fallback {
-            return None;
-        }
-        let direct = bedrock::for_direct(&request.body)?;
-        let at_aws = choice::is_aws(&self.context.settings.anthropic_base_url);
-        // Without a credential this fails, and there is no other way.
-        let prepared = self.prepare_anthropic(at_aws.then_some(anthropic::DEFAULT_BASE_URL), request).ok()?;
-        Some(Prepared::Anthropic(prepared.with(direct.body, &direct.betas)))
+        self.providers.prepare(&choice, request, &environment)
     }
 }

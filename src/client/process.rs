@@ -7,7 +7,7 @@ use crate::common::log::{self, Level};
 use crate::common::os::{self, PerProcess};
 use crate::completion::queue::{FrameKind, Queue, TOPIC_LOG, TOPIC_METERING};
 use crate::delivery;
-use crate::provider::credentials;
+use crate::provider;
 use crate::settings::{Settings, environment, look_again};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -132,7 +132,7 @@ impl Process {
         }
         // Built before the lock is taken: what is logged meanwhile may make the host call us.
         look_again();
-        credentials::look_again();
+        provider::look_again();
         let (settings, warnings) = Settings::load(config, &environment)?;
         if let Some(client) = self.running()
             && !(counted && self.retire(&client))

@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::completion::outcome::Outcome;
-use crate::meter::{Metadata, Service};
+use crate::meter::Metadata;
 use crate::settings::{PrintSummary, environment};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Client {
         let tokens = &outcome.summary.usage.tokens;
         Some(CallSummary {
             model: outcome.facts.model.clone(),
-            provider: outcome.facts.provider.map(|provider| Service::from(provider).label()),
+            provider: outcome.facts.provider.map(|provider| provider.row().label),
             input: tokens.input,
             output: tokens.output,
             duration: outcome.facts.duration,

@@ -33,14 +33,19 @@ impl Text {
     }
 }
 
+/// What kept another provider from answering, so that Anthropic was asked instead.
+pub struct Fallback {
+    pub from: Provider,
+    pub error: Error,
+}
+
 /// What `info` tells beside the reply.
 #[derive(Default)]
 pub struct Facts {
     /// Who answered, or was asked last.
     pub provider: Option<Provider>,
     pub head: Option<Arc<Head>>,
-    /// What kept Bedrock from answering, where Anthropic was asked instead.
-    pub fallback: Option<Error>,
+    pub fallback: Option<Fallback>,
     pub model: Option<String>,
     pub stop_reason: Option<String>,
     pub transaction_id: Option<String>,
@@ -180,8 +185,9 @@ fn info(code: Option<Code>, facts: &Facts, retry_after_ms: Option<u64>) -> Objec
     info.maybe("code", code.map(Code::name));
     info.maybe("duration_ms", code.map(|_| millis(facts.duration)).as_ref());
     info.maybe("provider", facts.provider.map(Provider::name));
-    if let Some(error) = &facts.fallback {
-        info.put("fallback", &json!({ "from": "bedrock", "code": error.code.name(), "message": error.message }));
+    if let Some(Fallback { from, error }) = &facts.fallback {
+        let told = json!({ "from": from.name(), "code": error.code.name(), "message": error.message });
+        info.put("fallback", &told);
     }
     if let Some(head) = &facts.head {
         info.put("http_status", &head.status);

@@ -39,36 +39,6 @@ pub struct Times {
     pub ended: Duration,
 }
 
-/// Whose service answered, as records name it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Service {
-    Anthropic,
-    Bedrock,
-    Vertex,
-    Foundry,
-}
-
-impl Service {
-    /// `provider` of the record. What Revenium's own SDKs call them; Google as its middleware for Vertex AI does.
-    pub fn label(self) -> &'static str {
-        match self {
-            Service::Anthropic => "ANTHROPIC",
-            Service::Bedrock => "AWS",
-            Service::Vertex => "Google",
-            Service::Foundry => "Foundry",
-        }
-    }
-}
-
-impl From<Provider> for Service {
-    fn from(provider: Provider) -> Service {
-        match provider {
-            Provider::Anthropic => Service::Anthropic,
-            Provider::Bedrock => Service::Bedrock,
-        }
-    }
-}
-
 /// How the call ended for its caller.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -89,7 +59,8 @@ impl<'a> End<'a> {
 
 /// Everything a record says about one call.
 pub struct CallFacts<'a> {
-    pub service: Service,
+    /// Who answered.
+    pub provider: Provider,
     pub request: &'a RequestFacts,
     /// The layers already laid over one another: call over scope over environment.
     pub metadata: &'a Metadata,
@@ -98,8 +69,8 @@ pub struct CallFacts<'a> {
     /// `None`: nothing of a reply arrived.
     pub summary: Option<&'a Summary>,
     pub end: End<'a>,
-    /// The Bedrock id or ARN really called.
-    pub bedrock_model: Option<&'a str>,
+    /// The provider's own name for the model: a Bedrock id or ARN.
+    pub called_model: Option<&'a str>,
     /// The region really called; recorded when the metadata names none.
     pub region: Option<&'a str>,
     /// The output tokens of a reply that broke off, where they had to be estimated.

@@ -1,7 +1,7 @@
 //! Which model a record names: the one that is priced.
 
+use super::CallFacts;
 use super::value::cut;
-use super::{CallFacts, Service};
 
 /// Revenium stores no record with a longer one.
 const LONGEST: usize = 255;
@@ -21,7 +21,7 @@ pub(super) fn requested<'a>(call: &CallFacts<'a>) -> &'a str {
 }
 
 fn called<'a>(call: &CallFacts<'a>) -> Option<&'a str> {
-    call.bedrock_model.filter(|_| call.service == Service::Bedrock)
+    call.called_model.filter(|_| call.provider.row().names_models)
 }
 
 fn known<'a>(choices: &[Option<&'a str>]) -> &'a str {

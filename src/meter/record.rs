@@ -5,7 +5,7 @@ use super::fields::{Field, Value};
 use super::subscriber::Subscriber;
 use super::time::Timestamps;
 use super::value::cut;
-use super::{CallFacts, End, Record, Service, model};
+use super::{CallFacts, End, Record, model};
 use crate::common::json::writer::ObjectWriter;
 use crate::messages::{Iteration, Tokens};
 use serde_json::{Map, Value as Json};
@@ -149,7 +149,7 @@ fn write(call: &CallFacts<'_>, stamps: &Timestamps, part: &Part<'_>) -> Vec<u8> 
 
     object.put("transactionId", part.transaction_id);
     object.put("model", part.model);
-    object.put("provider", call.service.label());
+    object.put("provider", &call.provider.row().label);
     object.put("modelSource", "ANTHROPIC");
     object.put("middlewareSource", call.middleware_source);
     object.put("costType", "AI");
@@ -244,10 +244,10 @@ fn camel(snake: &str) -> String {
     })
 }
 
-/// Anthropic bills no refusal that came before any output. AWS does not say so of itself.
+/// A refusal that came before any output, where nothing is billed for it.
 fn is_unbilled_refusal(call: &CallFacts<'_>) -> bool {
     call.mark_unbilled_refusals
-        && call.service == Service::Anthropic
+        && call.provider.row().refuses_for_nothing
         && matches!(call.end, End::Complete)
         && call.summary.is_some_and(|summary| {
             let is_empty = summary.usage.tokens.output.unwrap_or(0) == 0

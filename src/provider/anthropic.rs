@@ -1,13 +1,18 @@
 //! The direct way: Anthropic's own Messages API over HTTP/1.1.
 
 use super::decoding::Decoder;
-use super::{Body, Failure, Head, HttpBody, Provider, Reply, Server, request_id};
+use super::head::request_id;
+use super::http_body::HttpBody;
+use super::{Backend, Body, Direct, Failure, Head, Provider, Reply, Sent, Server};
 use crate::common::error::{Code, Error, Result};
 use crate::common::patience::within;
 use crate::common::{http, proxy};
+use crate::messages::Tokens;
 use crate::messages::request::Request;
-use crate::settings::{AuthHeader, Choices, Credential, Settings};
+use crate::settings::{AuthHeader, Choices, Credential, Environment, Settings};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use once_cell::sync::OnceCell;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
@@ -16,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The default of the setting.
-pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -26,15 +31,57 @@ const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count
 /// An error body is read this far.
 const MAX_ERROR_BYTES: usize = 1 << 20;
 
+/// Anthropic as one run of the library asks it.
+pub struct Anthropic {
+    settings: Arc<Settings>,
+    url: Url,
+    /// The base URL is another provider's.
+    elsewhere: bool,
+    /// Made with the first call, which a header that is none then refuses.
+    endpoint: OnceCell<Endpoint>,
+}
+
+impl Anthropic {
+    /// Fails with E_CONFIG for a base URL that is none.
+    pub fn new(settings: Arc<Settings>, elsewhere: bool) -> Result<Anthropic> {
+        let url = messages_url(&settings.anthropic_base_url)?;
+        Ok(Anthropic { settings, url, elsewhere, endpoint: OnceCell::new() })
+    }
+
+    /// A request that another provider did not answer.
+    pub fn instead(&self, request: &Request, direct: Direct, env: Environment<'_>) -> Result<Box<dyn super::Prepared>> {
+        let prepared = self.prepared(self.elsewhere.then_some(DEFAULT_BASE_URL), request, env)?;
+        Ok(Box::new(prepared.with(direct.body, &direct.betas)))
+    }
+
+    /// `base`: where this call goes instead.
+    fn prepared(&self, base: Option<&str>, request: &Request, env: Environment<'_>) -> Result<Prepared> {
+        let endpoint = self.endpoint.get_or_try_init(|| Endpoint::new(&self.settings, self.url.clone()))?;
+        let credential = if request.choices.foreign { None } else { self.settings.anthropic_credential(env) };
+        Prepared::new(endpoint, base, &self.settings, credential, request)
+    }
+}
+
+impl Backend for Anthropic {
+    fn prepare(
+        self: Arc<Self>,
+        request: &Request,
+        _explicit: bool,
+        env: Environment<'_>,
+    ) -> Result<Box<dyn super::Prepared>> {
+        Ok(Box::new(self.prepared(request.choices.base_url.as_deref(), request, env)?))
+    }
+}
+
 /// What the requests of one run have in common.
-pub struct Endpoint {
+struct Endpoint {
     url: Url,
     /// All but the credential, for which there is room.
     headers: HeaderMap,
 }
 
 impl Endpoint {
-    pub fn new(settings: &Settings, url: Url) -> Result<Endpoint> {
+    fn new(settings: &Settings, url: Url) -> Result<Endpoint> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -49,8 +96,7 @@ impl Endpoint {
     }
 }
 
-/// A request ready to be sent, any number of times, with the same bytes.
-pub struct Prepared {
+struct Prepared {
     url: Url,
     headers: HeaderMap,
     /// The caller tries again by himself and has his own count of it.
@@ -72,8 +118,8 @@ pub fn messages_url(base: &str) -> Result<Url> {
 }
 
 impl Prepared {
-    /// `base`: where this call goes instead. Fails with E_CONFIG when there is no credential; nothing is sent then.
-    pub fn new(
+    /// Fails with E_CONFIG when there is no credential.
+    fn new(
         endpoint: &Endpoint,
         base: Option<&str>,
         settings: &Settings,
@@ -117,7 +163,7 @@ impl Prepared {
     }
 
     /// The same with another body and further beta features.
-    pub fn with(mut self, body: Bytes, betas: &[String]) -> Prepared {
+    fn with(mut self, body: Bytes, betas: &[String]) -> Prepared {
         self.body = body;
         let known = self.headers.get(BETA).and_then(|value| value.to_str().ok());
         let all: Vec<_> = known.into_iter().chain(betas.iter().map(String::as_str)).collect();
@@ -129,8 +175,7 @@ impl Prepared {
         self
     }
 
-    /// One attempt. `silence`: how long the provider may say nothing.
-    pub async fn send(&self, client: &Client, attempt: u32, silence: Duration) -> std::result::Result<Reply, Failure> {
+    async fn sent(&self, client: &Client, attempt: u32, silence: Duration) -> Sent {
         let mut request = reqwest::Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
         if attempt > 0 && !self.counts_himself {
@@ -150,10 +195,10 @@ impl Prepared {
         let mut head = head_of(&mut response);
         let is_success = response.status().is_success();
         let max = if is_success { self.max_response_bytes } else { MAX_ERROR_BYTES };
-        let body = HttpBody { decoder: Decoder::new(&mut head.headers, max), response };
+        let body = HttpBody::new(response, Decoder::new(&mut head.headers, max));
         let head = Arc::new(head);
         if is_success {
-            return Ok(Reply { head, body: Body::Http(body) });
+            return Ok(Reply { head, body: Box::new(body) });
         }
         let mut failure = Failure::of_answer(head, error_body(body, silence).await);
         // Such a request is read by the proxy, which may answer it by itself.
@@ -165,12 +210,22 @@ impl Prepared {
         Err(failure)
     }
 
-    pub fn server(&self) -> Option<Server> {
-        Some(Server { host: self.url.host_str()?.to_owned(), port: self.url.port_or_known_default()? })
-    }
-
     fn host(&self) -> &str {
         self.url.host_str().unwrap_or("the provider")
+    }
+}
+
+impl super::Prepared for Prepared {
+    fn provider(&self) -> Provider {
+        Provider::Anthropic
+    }
+
+    fn send<'a>(&'a self, http: &'a http::Clients, attempt: u32, idle: Duration) -> BoxFuture<'a, Sent> {
+        Box::pin(self.sent(&http.direct, attempt, idle))
+    }
+
+    fn server(&self) -> Option<Server> {
+        Some(Server { host: self.url.host_str()?.to_owned(), port: self.url.port_or_known_default()? })
     }
 }
 
@@ -223,7 +278,8 @@ fn value(text: &str, what: &str) -> Result<HeaderValue> {
 fn head_of(response: &mut reqwest::Response) -> Head {
     let headers = std::mem::take(response.headers_mut());
     let request_id = request_id(&headers, "request-id");
-    Head { provider: Provider::Anthropic, status: response.status().as_u16(), headers, request_id }
+    let status = response.status().as_u16();
+    Head { provider: Provider::Anthropic, status, headers, request_id, tokens: Tokens::default() }
 }
 
 /// The body of an error, as far as it comes.

@@ -1,12 +1,8 @@
 //! Who is asked, and why. Decided without a look at the network.
 
 use super::Provider;
-use super::credentials::aws_credentials;
-use crate::settings::{Choices, Environment, ProviderChoice, Settings};
-use reqwest::Url;
-
-/// Whether this build can call AWS Bedrock.
-const HAS_BEDROCK: bool = cfg!(feature = "bedrock");
+use super::others::{OTHERS, of_base};
+use crate::settings::{Choices, Environment, Settings};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -18,50 +14,50 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn anthropic(reason: &'static str) -> Choice {
-        Choice { provider: Provider::Anthropic, reason, explicit: true }
+    fn of(provider: Provider, reason: &'static str) -> Choice {
+        Choice { provider, reason, explicit: true }
     }
 
-    fn bedrock(reason: &'static str) -> Choice {
-        Choice { provider: Provider::Bedrock, reason, explicit: true }
+    fn anthropic(reason: &'static str) -> Choice {
+        Choice::of(Provider::Anthropic, reason)
     }
 }
 
 /// `call`: the choices of one call; `None`: for a call without any.
 pub fn choose(settings: &Settings, call: Option<&Choices>, env: Environment<'_>) -> Choice {
-    if settings.bedrock_disable {
-        return Choice::anthropic("bedrock_disable is set");
-    }
-    match call.and_then(|call| call.provider) {
-        Some(ProviderChoice::Anthropic) => return Choice::anthropic("the call asks for it"),
-        Some(ProviderChoice::Bedrock) => return Choice::bedrock("the call asks for it"),
-        Some(ProviderChoice::Auto) => {}
-        None => match settings.provider {
-            ProviderChoice::Anthropic => return Choice::anthropic("the setting provider says so"),
-            ProviderChoice::Bedrock => return Choice::bedrock("the setting provider says so"),
-            ProviderChoice::Auto => {}
-        },
-    }
-    if !HAS_BEDROCK {
-        return Choice::anthropic("AWS Bedrock is not in this build");
+    let choice = wanted(settings, call, env);
+    let other = OTHERS.iter().find(|other| other.provider == choice.provider);
+    other.and_then(|other| (other.barred)(settings)).map_or(choice, Choice::anthropic)
+}
+
+/// Without a look at who must not be asked.
+fn wanted(settings: &Settings, call: Option<&Choices>, env: Environment<'_>) -> Choice {
+    let (choice, reason) = match call.and_then(|call| call.provider) {
+        Some(choice) => (choice, "the call asks for it"),
+        None => (settings.provider, "the setting provider says so"),
+    };
+    if let Some(provider) = choice.provider() {
+        return Choice::of(provider, reason);
     }
     match call.and_then(|call| call.base_url.as_deref()) {
-        Some(base) if is_aws(base) => return Choice::bedrock("the call's base URL is of AWS"),
-        Some(_) => return Choice::anthropic("the call has a base URL of its own"),
-        None if is_aws(&settings.anthropic_base_url) => return Choice::bedrock("anthropic_base_url is of AWS"),
-        None => {}
+        Some(base) => {
+            return of_base(base).map_or(Choice::anthropic("the call has a base URL of its own"), |other| {
+                Choice::of(other.provider, other.reasons.calls_url)
+            });
+        }
+        None => {
+            if let Some(other) = of_base(&settings.anthropic_base_url) {
+                return Choice::of(other.provider, other.reasons.base_url);
+            }
+        }
     }
     if call.is_some_and(|call| call.api_key.is_some()) || has_anthropic_credential(settings, env) {
         return Choice::anthropic("there is an Anthropic credential");
     }
-    match aws_credentials(env) {
-        Some(_) => Choice {
-            provider: Provider::Bedrock,
-            reason: "there are AWS credentials and none of Anthropic",
-            explicit: false,
-        },
-        None => Choice::anthropic("no AWS credentials are configured"),
+    if let Some(other) = OTHERS.iter().find(|other| (other.has_credentials)(env)) {
+        return Choice { provider: other.provider, reason: other.reasons.credentials, explicit: false };
     }
+    Choice::anthropic(OTHERS.first().map_or("no other provider is in this build", |other| other.reasons.no_credentials))
 }
 
 /// Whether direct calls have something to identify themselves by.
@@ -72,23 +68,11 @@ pub fn has_anthropic_credential(settings: &Settings, env: Environment<'_>) -> bo
         || settings.anthropic_credential(env).is_some()
 }
 
-/// Whether the host of `base` is AWS's.
-pub fn is_aws(base: &str) -> bool {
-    // Asked for every call, and reading a URL costs far more than this look.
-    if !base.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"naws") || part.eq_ignore_ascii_case(b".aws"))
-    {
-        return false;
-    }
-    let url = Url::parse(base.trim()).ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-    let host = host.trim_end_matches('.');
-    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
-}
-
 #[cfg(feature = "bedrock")]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::ProviderChoice;
 
     const KEY: (&str, &str) = ("ANTHROPIC_API_KEY", "sk-ant-1");
     const AWS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "s")];
@@ -139,8 +123,8 @@ mod tests {
         let base = |url: &str| Choices { base_url: Some(url.into()), ..Choices::default() };
         let key = Choices { api_key: Some("k".into()), ..Choices::default() };
         for (call, want) in [
-            (provider(ProviderChoice::Anthropic), Anthropic),
-            (provider(ProviderChoice::Bedrock), Bedrock),
+            (provider(ProviderChoice::Asked(Anthropic)), Anthropic),
+            (provider(ProviderChoice::Asked(Bedrock)), Bedrock),
             (provider(ProviderChoice::Auto), Bedrock),
             (base("https://bedrock-runtime.us-east-1.amazonaws.com"), Bedrock),
             (base("https://gateway.example"), Anthropic),
@@ -149,25 +133,6 @@ mod tests {
             assert_eq!(chosen(&call, &AWS).0, want, "{call:?}");
         }
         let disabled = [("REVENIUM_BEDROCK_DISABLE", "true")];
-        assert_eq!(chosen(&provider(ProviderChoice::Bedrock), &disabled).0, Anthropic);
-    }
-
-    #[test]
-    fn the_host_alone_says_whether_an_address_is_of_aws() {
-        for (base, want) in [
-            ("https://bedrock-runtime.us-east-1.amazonaws.com", true),
-            ("https://BEDROCK-RUNTIME.us-east-1.AMAZONAWS.com:443/x", true),
-            ("https://bedrock-runtime.cn-north-1.amazonaws.com.cn/", true),
-            ("https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", true),
-            ("https://bedrock-runtime.us-east-1.api.aws", true),
-            ("https://api.aws.example", false),
-            ("https://amazonaws.com.example", false),
-            ("https://notamazonaws.com", false),
-            ("https://example.com/amazonaws.com", false),
-            ("https://api.anthropic.com", false),
-            ("amazonaws.com", false),
-        ] {
-            assert_eq!(is_aws(base), want, "{base}");
-        }
+        assert_eq!(chosen(&provider(ProviderChoice::Asked(Bedrock)), &disabled).0, Anthropic);
     }
 }

@@ -15,7 +15,7 @@ mod table;
 pub use choices::{Choices, choices_markdown};
 pub use environment::{environment, look_again};
 pub use idempotency::{CallKey, IdempotencyKey};
-pub use provider::Provider;
+pub use provider::{Provider, ProviderChoice};
 pub use secret::{Credential, Secret};
 pub use table::table_markdown;
 
@@ -38,27 +38,6 @@ pub enum AuthHeader {
     #[default]
     XApiKey,
     Bearer,
-}
-
-/// Who shall answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProviderChoice {
-    #[default]
-    Auto,
-    Anthropic,
-    Bedrock,
-}
-
-impl ProviderChoice {
-    const NAMES: [(&str, ProviderChoice); 3] = [
-        ("auto", ProviderChoice::Auto),
-        ("anthropic", ProviderChoice::Anthropic),
-        ("bedrock", ProviderChoice::Bedrock),
-    ];
-
-    fn named(name: &str) -> Option<ProviderChoice> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice)
-    }
 }
 
 /// What is printed of each metered call.
@@ -284,7 +263,7 @@ impl Settings {
     pub fn refusal(&self, provider: Provider, has_credential: bool) -> Option<&str> {
         let concerns = |steers| match steers {
             Steers::Every => true,
-            Steers::Bedrock => provider == Provider::Bedrock,
+            Steers::Only(steered) => provider == steered,
             Steers::WithoutCredential => !has_credential,
         };
         self.refused.iter().find(|(steers, _)| concerns(*steers)).map(|(_, text)| text.as_str())

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value as Json};
 
-use super::Settings;
+use super::{Provider, Settings};
 use crate::common::log::redact;
 
 /// One row.
@@ -28,8 +28,8 @@ pub(super) struct Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Steers {
     Every,
-    /// Those through Bedrock.
-    Bedrock,
+    /// Those to one provider.
+    Only(Provider),
     /// Those that bring no credential.
     WithoutCredential,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::parse;
 use super::setting::{Setting, Steers, flag, number, record, structure, text};
-use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, ProviderChoice, Secret, SpoolSync};
+use super::{AuthHeader, FailMode, OtlpProtocol, PrintSummary, Provider, ProviderChoice, Secret, SpoolSync};
 
 const KEY: &str = "one word of visible ASCII characters";
 const URL: &str = "an http or https URL without query";
@@ -99,7 +99,7 @@ pub(super) static TABLE: &[Setting] = &[
 
     // Provider and AWS.
     text("provider", "`auto`, `anthropic` or `bedrock`", "auto",
-        |s, v| parse::choice(v, &ProviderChoice::NAMES, &mut s.provider),
+        |s, v| ProviderChoice::named(v).map(|choice| s.provider = choice).is_some(),
         "Who answers. `auto`: Bedrock when the base URL is AWS's, or when there are AWS credentials and none of Anthropic; else Anthropic directly.").steering(Steers::Every),
     flag("body_choices", "true", |s, v| s.body_choices = v,
         "Whether a request's body may hold the member `revenium`. Turn it off where bodies are your users': scopes can hold the same choices.").steering(Steers::Every),
@@ -115,7 +115,7 @@ pub(super) static TABLE: &[Setting] = &[
     text("bedrock_project_id", "a project's id or ARN of at most 2048 characters", "", |s, v| parse::project(v, &mut s.bedrock_project_id),
         "The Bedrock project that calls are counted for, sent as `X-Amzn-Bedrock-ProjectIdentifier`.").steering(Steers::Every),
     text("aws_region", "lower-case letters, digits and hyphens, such as `us-east-1`", "", |s, v| parse::region(v, &mut s.aws_region),
-        "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]).steering(Steers::Bedrock),
+        "The AWS region for Bedrock. Else the AWS profile's.").env(&["AWS_REGION", "AWS_DEFAULT_REGION"]).steering(Steers::Only(Provider::Bedrock)),
 
     // Calls.
     number("timeout_ms", 0..=DAY, "0", |s, v| s.timeout_ms = v, "Most time for one call with its retries. 0: no limit."),

@@ -105,7 +105,7 @@ fn configuration_takes() {
     });
     check(r#"{"log_level":" warning "}"#, |s| s.log_level == Level::Warn);
     check(r#"{"provider":"Bedrock","auth_header":"BEARER"}"#, |s| {
-        s.provider == ProviderChoice::Bedrock && s.auth_header == AuthHeader::Bearer
+        s.provider == ProviderChoice::Asked(Provider::Bedrock) && s.auth_header == AuthHeader::Bearer
     });
     check(r#"{"spool_dir":""}"#, |s| s.spool_dir.as_deref() == Some(""));
     check(r#"{"spool_dir":"/x","spool_sync":"power"}"#, |s| {

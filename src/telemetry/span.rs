@@ -5,7 +5,7 @@ use super::content;
 use super::otlp::{KIND_CLIENT, KIND_INTERNAL, KeyValue, Resource, STATUS_ERROR, Span, Status, Value};
 use crate::common::trace_context::{SpanId, TraceContext};
 use crate::messages::{Iteration, Tokens};
-use crate::meter::{self, CallFacts, End, Metadata, Service, Times, Told, ToolEvent};
+use crate::meter::{self, CallFacts, End, Metadata, Times, Told, ToolEvent};
 use crate::settings::Settings;
 use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -184,13 +184,7 @@ fn finish_reason<'a>(call: &CallFacts<'a>) -> Option<&'a str> {
 fn request(attributes: &mut Attributes, call: &CallFacts<'_>) {
     let (request, asked) = (call.request, &call.request.asked);
     attributes.text(name::OPERATION_NAME, Some("chat"));
-    let provider = match call.service {
-        Service::Anthropic => "anthropic",
-        Service::Bedrock => "aws.bedrock",
-        Service::Vertex => "gcp.vertex_ai",
-        Service::Foundry => "azure.ai.inference",
-    };
-    attributes.text(name::PROVIDER_NAME, Some(provider));
+    attributes.text(name::PROVIDER_NAME, Some(call.provider.row().otel));
     attributes.text(name::REQUEST_MODEL, Some(&request.model));
     if call.streamed {
         attributes.put(name::REQUEST_STREAM, Value::Flag(true));

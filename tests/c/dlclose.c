@@ -4,7 +4,9 @@
  */
 #include "util.h"
 
+#ifndef _WIN32
 #include <dlfcn.h>
+#endif
 
 #define TIMES 10
 

@@ -1,10 +1,16 @@
 /*
  * A host that ends while calls are under way: its exit status is its own, and the records of the calls that had ended
- * reach the collector, by the flush that exit(3) brings. Each scenario runs ten times, each time in a fresh process.
+ * reach the collector, by the flush that exit(3) brings. Each scenario runs a few times, each time in a fresh process.
+ *
+ * Nothing is sent by a process of Windows that ends, but by its successor.
  */
 #include "util.h"
 
+#ifdef _WIN32
+#define TIMES 3 /* what runs the tests there takes its time to start one */
+#else
 #define TIMES 10
+#endif
 #define ENDED 5 /* calls that have ended before the exit */
 
 static int32_t never(void *user, const revenium_event *event) {
@@ -111,6 +117,8 @@ static void shut_down_before(void) {
   CHECK_CODE(revenium_shutdown(60000), REVENIUM_OK);
 }
 
+static void succeed(void) { CHECK_CODE(revenium_flush(60000), REVENIUM_OK); }
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -126,6 +134,10 @@ static const struct {
 };
 
 int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "succeed") == 0) {
+    RUN(succeed);
+    return test_end();
+  }
   for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
     running_case = scenarios[i].name;
     if (argc > 1 && strcmp(argv[1], scenarios[i].name) == 0) {
@@ -136,8 +148,12 @@ int main(int argc, char **argv) {
     for (int time = 0; argc == 1 && time < TIMES; time++) {
       sandbox_delete("/sandbox/records");
       CHECK_CLEAN(run_again(scenarios[i].name));
-      CHECK_INT(sandbox_records("\"agent\":\"ended\"", NULL), ENDED);
+#ifdef _WIN32
+      CHECK_CLEAN(run_again("succeed"));
+#else
       CHECK_INT(sandbox_count("repeats"), 0);
+#endif
+      CHECK_INT(sandbox_records("\"agent\":\"ended\"", NULL), ENDED);
     }
   }
   return test_end();

@@ -23,9 +23,21 @@ ulimit -c 0
 
 [ -e "$library" ] || { echo "run.sh: no library; run make build first" >&2; exit 1; }
 mkdir -p "$out"
-# The programs find the library by its soname.
-ln -sf "$library" "$out/librevenium.so"
-ln -sf "$library" "$out/librevenium.so.1"
+exe=
+case $library in
+*.dll)
+    # The programs find it beside them.
+    exe=.exe
+    ln -sf "$library" "$out/revenium.dll"
+    alone='-static -lws2_32' linked="-L$out -Wl,-Bdynamic -lrevenium -Wl,-Bstatic $alone"
+    ;;
+*)
+    # By its soname.
+    ln -sf "$library" "$out/librevenium.so"
+    ln -sf "$library" "$out/librevenium.so.1"
+    alone='-ldl -lpthread' linked="-L$out -lrevenium $alone"
+    ;;
+esac
 export LD_LIBRARY_PATH="$out" REVENIUM_LIBRARY="$library"
 
 verdict() { # NAME STATUS LOG
@@ -57,8 +69,8 @@ build() { # NAME SOURCE FLAGS...
     name=$1 source=$2
     shift 2
     # dlclose.c loads it by itself.
-    case $source in dlclose) link=-ldl ;; *) link="-L$out -lrevenium -ldl" ;; esac
-    $cc "$@" -o "$out/$name" "$here/$source.c" $link -lpthread >"$out/$name.log" 2>&1 || {
+    case $source in dlclose) link=$alone ;; *) link=$linked ;; esac
+    $cc "$@" -o "$out/$name$exe" "$here/$source.c" $link >"$out/$name.log" 2>&1 || {
         verdict "build of $name" 1 "$out/$name.log"
         return 1
     }
@@ -76,7 +88,7 @@ test -z "$(every_function_has_bad_input | tee "$out/functions.log")"
 verdict "badinput.c names every function" $? "$out/functions.log"
 
 for program in layout calls failures lifecycle scopes observed capture host badinput fork sigpipe exit dlclose streams5000; do
-    asked $program && build $program $program && run $program 300 ${TESTS_RUN:-} "$out/$program"
+    asked $program && build $program $program && run $program 300 ${TESTS_RUN:-} "$out/$program$exe"
 done
 
 # gcc instruments the programs; what the ordinary library allocates for them is watched as well.

@@ -223,13 +223,19 @@ static void with_selective_metering_the_mark_decides(void) {
   revenium_release(inherits);
 }
 
-/* What a destructor of thread-specific data gets: the library's own are over by then. */
+/* What a destructor of thread-specific data gets: the library's own are over by then. Not on Windows, where libraries are told
+ * of a thread's end after that. */
 static int32_t in_destructor[3];
+#ifdef _WIN32
+enum { LATE = REVENIUM_OK };
+#else
+enum { LATE = REVENIUM_E_CLOSED };
+#endif
 
 static void late(void *scope) {
   revenium_result result = 0;
   in_destructor[0] = revenium_messages_create(REQUEST(""), REVENIUM_NTS, REVENIUM_SCOPE_THREAD, &result);
-  CHECK_HAS(revenium_result_message(result, NULL), "ending");
+  CHECK_HAS(revenium_result_message(result, NULL), LATE == REVENIUM_OK ? "" : "ending");
   revenium_release(result);
   in_destructor[1] = revenium_scope_push(*(revenium_scope *)scope);
   in_destructor[2] = revenium_scope_pop(*(revenium_scope *)scope);
@@ -248,7 +254,7 @@ static void a_thread_that_ends_has_no_scopes_any_more(void) {
   pthread_t thread;
   pthread_create(&thread, NULL, ends_with_a_scope_pushed, &scope);
   pthread_join(thread, NULL);
-  for (int i = 0; i < 3; i++) CHECK_CODE(in_destructor[i], REVENIUM_E_CLOSED);
+  for (int i = 0; i < 3; i++) CHECK_CODE(in_destructor[i], LATE);
   revenium_release(scope);
 }
 

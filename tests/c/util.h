@@ -9,7 +9,14 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifdef _WIN32
+#include "on_windows.h"
+#else
 #include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <revenium.h>
@@ -19,9 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* ---- checks ---- */
 
@@ -214,6 +218,14 @@ static inline char *the_record(const char *part) {
 /* ---- processes ---- */
 
 /* Runs this program again with `scenario` as its argument and gives its wait status: 0 is a clean end. */
+#ifdef _WIN32
+static inline int run_again(const char *scenario) {
+  fflush(NULL);
+  return (int)_spawnl(_P_WAIT, _pgmptr, "this", scenario, (char *)NULL);
+}
+
+#define CHECK_CLEAN(status) CHECK_INT((status), 0)
+#else
 static inline int run_again(const char *scenario) {
   int status = -1;
   pid_t child = fork();
@@ -235,5 +247,6 @@ static inline int check_clean(int status, const char *file, int line, const char
   if (WIFSIGNALED(status)) return check(0, file, line, "%s: killed by %s", what, strsignal(WTERMSIG(status)));
   return check(status == 0, file, line, "%s: ended with %d", what, WEXITSTATUS(status));
 }
+#endif
 
 #endif

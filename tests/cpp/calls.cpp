@@ -538,18 +538,6 @@ TEST(a_queue_serves_many_calls) {
   CHECK(!queue.read([](revenium::frame&) {}, std::chrono::milliseconds(0)));
 }
 
-#ifdef _WIN32
-TEST(a_queue_is_read_with_a_timeout_where_nothing_wakes) {
-  revenium::queue queue;
-  thrown_by<revenium::unsupported_error>([&] { queue.wake_fd(); });
-  const revenium::call call = queue.submit(plan("end=stall", R"("stream": true)"), 1);
-  call.cancel();
-  int code = 0;
-  while (code != REVENIUM_E_CANCELLED) {
-    queue.read([&](revenium::frame& f) { code = f.code(); }, std::chrono::milliseconds(100));
-  }
-}
-#else
 TEST(a_queue_wakes_and_cancels) {
   revenium::queue queue;
   const int fd = queue.wake_fd();
@@ -567,7 +555,6 @@ TEST(a_queue_wakes_and_cancels) {
   }
   close(fd);
 }
-#endif
 
 TEST(a_throwing_reader_loses_no_frame) {
   revenium::queue queue;

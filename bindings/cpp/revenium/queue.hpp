@@ -109,8 +109,8 @@ class queue {
     return true;
   }
 
-  /// A non-blocking socket that turns readable when frames may have come. Yours to close. When it is readable, drop its
-  /// bytes and read() with timeout 0 until it says false. Throws unsupported_error where there is none.
+  /// A non-blocking socket that turns readable when frames may have come. Yours to close: on Windows, where it is a SOCKET,
+  /// with closesocket(). When it is readable, drop its bytes and read() with timeout 0 until it says false.
   int wake_fd() const {
     std::int32_t fd = -1;
     detail::check(revenium_queue_wake_fd(here().queue.get(), &fd), "The queue has no wake descriptor");

@@ -1,14 +1,14 @@
 'use strict';
-// CORE: one completion queue for each thread. A socket on the queue's wake descriptor tells the event loop that frames
-// came; they are read in batches and given to their calls. Everything asynchronous in this package passes here.
+// CORE: one completion queue for each thread. Frames that came are read in batches and given to their calls. Everything
+// asynchronous in this package passes here.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const net = require('node:net');
 const { isMainThread } = require('node:worker_threads');
 const { CODE, FRAME, FRAME_HEADER, TOPIC } = require('./constants.cjs');
 const { native, out, taken } = require('./native.cjs');
 const { check } = require('./errors.cjs').internal;
 const scopes = require('./scopes.cjs').internal;
+const { wake } = require('./wake.cjs');
 
 /** What usage records name as their source. */
 const MIDDLEWARE_SOURCE = 'revenium-anthropic-node';
@@ -155,7 +155,7 @@ function beginCall(handler, submit) {
   const { code, handle } = submit(call.tag);
   check(code, handle);
   call.handle = handle;
-  if (calls.size === 0) queue.socket.ref();
+  if (calls.size === 0) queue.wake.ref();
   calls.set(call.tag, call);
   return call;
 }
@@ -165,19 +165,9 @@ function openQueue() {
   const code = native.queue_new(out);
   const handle = taken();
   check(code, handle);
-  const fd = new Int32Array(1);
-  check(native.queue_wake_fd(handle, fd));
-  // What it reads says nothing, and always lands in the same few bytes.
-  const onread = { buffer: Buffer.alloc(64), callback: drain };
-  const socket = new net.Socket({ fd: fd[0], readable: true, writable: false, onread });
-  // Its end tells nothing that the frames do not tell.
-  socket.on('error', () => {});
-  socket.resume();
-  // An idle library never keeps the process alive; calls under way do.
-  socket.unref();
   // A worker that ends takes its calls with it. (The library itself ends with the process.)
   if (!isMainThread) process.once('exit', () => native.release(handle));
-  return { handle, socket, ...room(READ_BYTES), draining: false };
+  return { handle, wake: wake(handle, drain), ...room(READ_BYTES), draining: false };
 }
 
 /** A buffer and the same bytes as words: frames are in host byte order. */
@@ -257,7 +247,7 @@ function events(handler, at, end) {
 
 function result(call, code, body) {
   calls.delete(call.tag);
-  if (calls.size === 0) queue.socket.unref();
+  if (calls.size === 0) queue.wake.unref();
   const ended = {
     code,
     body,

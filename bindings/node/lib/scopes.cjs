@@ -13,7 +13,7 @@ const context = new AsyncLocalStorage();
 
 /** Run `fn` with `fields` as usage metadata of every call it makes, directly or after any await. */
 function withUsageMetadata(fields, fn) {
-  return context.run(numbered(layer(context.getStore(), fields)), fn);
+  return context.run(checked(layer(context.getStore(), fields)), fn);
 }
 
 /** Run `fn` with the meter mark: its calls are metered even if metering is selective. */
@@ -30,16 +30,18 @@ function layer(outer, fields, flags = 0) {
 const forgotten = new FinalizationRegistry((scope) => native.release(scope));
 
 /**
- * A layer with an idempotency key numbers its calls, so it keeps the library's scope. Throws, before anything runs, where
- * the key, or another choice beside it, is none.
+ * Throws, before anything runs, where a choice of the layer is none. One with an idempotency key numbers its calls, so it
+ * keeps the library's scope.
  */
-function numbered(layer) {
-  if (!layer.metadata?.includes('"idempotency_key"')) return layer;
-  layer.kept = { scope: SCOPE.NONE };
+function checked(layer) {
+  if (!layer.metadata?.includes('"revenium"')) return layer;
   const { code, made } = make(layer);
-  if (code >= 0) keep(layer.kept, made);
-  else if (code === CODE.CONFIG) check(code, made);
-  else native.release(made);
+  if (code === CODE.CONFIG) check(code, made);
+  if (layer.metadata.includes('"idempotency_key"')) {
+    layer.kept = { scope: SCOPE.NONE };
+    if (code >= 0) return keep(layer.kept, made), layer;
+  }
+  native.release(made);
   return layer;
 }
 

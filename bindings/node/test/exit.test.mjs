@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { fresh, place, plan, records, run } from './tools.mjs';
 
 beforeEach(fresh);
@@ -56,6 +57,24 @@ test('natural end: an idle library, with listeners and streams left unread, hold
     0,
   );
   assert.equal((await records(TIMES * 2)).length, TIMES * 2);
+});
+
+test('as on Windows, where a thread waits: calls at once, streams, listeners, and a natural end', async () => {
+  const { baseURL, path } = place();
+  await plan(path, [{ deltas: 5, gap_ms: 20 }]);
+  const program = `${TOOLS}
+    const slow = new Anthropic({ baseURL: ${JSON.stringify(baseURL)} });
+    const lines = [];
+    revenium.onLog((line) => lines.push(line), 'debug');
+    const events = [];
+    for await (const event of await slow.messages.create(params('', { stream: true }))) events.push(event.type);
+    const texts = await Promise.all(Array.from({ length: 200 }, () => slow.messages.create(params('hello'))));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    console.log(events.at(-1), texts.length, revenium.status().callsInFlight, lines.length > 0);
+  `;
+  const end = await run(program, { args: ['--require', fileURLToPath(new URL('as_on_windows.cjs', import.meta.url))] });
+  assert.deepEqual([end.code, end.stderr, end.stdout], [0, '', 'message_stop 200 0 true\n']);
+  assert.equal((await records(201)).length, 201);
 });
 
 test('process.exit with calls under way', async () => {

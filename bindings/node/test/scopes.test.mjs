@@ -161,7 +161,13 @@ test('scopes with idempotency keys that run beside one another number their own 
   }
 });
 
-test('a bad idempotency key is refused before anything runs', () => {
-  const code = 'REVENIUM_E_CONFIG';
-  assert.throws(() => numbered('no key', () => assert.fail('it ran')), (error) => error.code === code && /visible ASCII/.test(error.message));
+test('a choice of a scope that is none is refused before anything runs', () => {
+  for (const [choices, why] of [
+    [{ idempotency_key: 'no key' }, /visible ASCII/],
+    [{ timeout_ms: 'soon' }, /timeout_ms/],
+    [{ anything: 1 }, /anything/],
+  ]) {
+    const run = () => withUsageMetadata({ agent: 'a', revenium: choices }, () => assert.fail('it ran'));
+    assert.throws(run, (error) => error.code === 'REVENIUM_E_CONFIG' && why.test(error.message));
+  }
 });

@@ -27,7 +27,9 @@ READS_PER_TURN = 16
 POOLED = 64
 # Of one call's events; while more lies here unread, the library reads no more of it from the network.
 MAX_UNREAD = 256 * 1024
-# Where there is no wake descriptor, a wait in C is cut into pieces, between which signals are handled.
+# Windows has no descriptor that Python could wait at.
+HAS_WAKE = os.name != "nt"
+# There, a wait in C is cut into pieces, between which signals are handled.
 BLIND_WAIT_MS = 100
 
 _header = struct.Struct("=IIQQii")
@@ -119,9 +121,9 @@ class Queue:
         self._used_ref = ctypes.byref(self._used)
         self._room()
         fd = ctypes.c_int32(-1)
-        self.fd = -1
-        if native.queue_wake_fd(self.handle, ctypes.byref(fd)) >= 0:
-            self.fd = fd.value
+        if HAS_WAKE:
+            errors.check(native.queue_wake_fd(self.handle, ctypes.byref(fd)))
+        self.fd = fd.value
 
     def _room(self, size=READ_BYTES):
         self._bytes = bytearray(size)
@@ -173,9 +175,9 @@ class Queue:
     def wait(self, seconds):
         """Wait until there may be frames, or the time is up. None: no limit."""
         if self.fd < 0:
+            # With room for no frame it only waits.
             limit = BLIND_WAIT_MS if seconds is None else min(BLIND_WAIT_MS, int(seconds * 1000))
-            # Too small for a frame: it only waits.
-            _read(self.handle, self._buffer, 0, limit, self._used_ref)
+            _read(self.handle, None, 0, limit, ctypes.byref(ctypes.c_size_t()))
             return
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
@@ -185,7 +187,8 @@ class Queue:
     def clear(self):
         """Drop what the wake descriptor has to read, before the queue is read."""
         try:
-            os.read(self.fd, 4096)
+            if self.fd >= 0:
+                os.read(self.fd, 4096)
         except OSError:
             pass
 
@@ -201,13 +204,10 @@ class Queue:
                 _release(call.handle)
             _release(handle)
 
+    @native.at_drop
     def __del__(self):
-        try:
-            if self.__dict__.get("handle"):
-                self.close()
-        except TypeError:
-            # The interpreter ends, and has taken the functions away: the library ends its calls by itself.
-            pass
+        if self.__dict__.get("handle"):
+            self.close()
 
 
 # ---- the process ----
@@ -316,11 +316,28 @@ class LoopQueue(Queue):
 
     def __init__(self, loop):
         super().__init__()
-        if self.fd < 0:
-            raise errors.ReveniumError("There is no wake descriptor on this platform.", "REVENIUM_E_UNSUPPORTED")
-        # The loop's reader must not hold the queue either, or none of the two would go.
-        me = weakref.ref(self)
-        loop.add_reader(self.fd, lambda: (queue := me()) is not None and queue.drain())
+        self._watched = False
+        if HAS_WAKE:
+            # The loop's reader must not hold the queue either, or none of the two would go.
+            me = weakref.ref(self)
+            loop.add_reader(self.fd, lambda: (queue := me()) is not None and queue.drain())
+
+    def _begin(self, begin):
+        call = super()._begin(begin)
+        if not HAS_WAKE:
+            self._watch()
+        return call
+
+    def _watch(self):
+        """As long as calls are under way, a thread of the loop's pool waits for their frames."""
+        if not self._watched and self.calls:
+            self._watched = True
+            asyncio.get_running_loop().run_in_executor(None, self.wait, None).add_done_callback(self._waited)
+
+    def _waited(self, _):
+        self._watched = False
+        self.drain()
+        self._watch()
 
     def drain(self):
         self.clear()

@@ -178,6 +178,7 @@ class Stream:
     def __exit__(self, *_):
         self.close()
 
+    @native.at_drop
     def __del__(self):
         if "_reader" in self.__dict__:
             core.finish(self._call)
@@ -326,6 +327,7 @@ class AsyncStream:
     async def __aexit__(self, *_):
         await self.close()
 
+    @native.at_drop
     def __del__(self):
         call = self.__dict__.get("_call")
         if call is not None and call.ended is None:

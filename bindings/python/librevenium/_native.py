@@ -5,6 +5,8 @@ comes from a foreign thread, and whoever waits for a call waits in Python, where
 """
 
 import ctypes
+import functools
+import sys
 from ctypes import c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 
 from . import _locate
@@ -84,6 +86,18 @@ EVENT_PING = 7
 SCOPE_NONE = 1
 SCOPE_METER = 1
 SCOPE_BENEATH = 256
+
+
+def at_drop(forget, ends=sys.is_finalizing):
+    """A `__del__` that leaves everything as it is while the interpreter ends: it takes the modules apart, and the library
+    ends its calls by itself."""
+
+    @functools.wraps(forget)
+    def __del__(self):
+        if not ends():
+            forget(self)
+
+    return __del__
 
 
 class State(ctypes.Structure):

@@ -44,8 +44,8 @@ class Layer:
         return handle or (self.outer.scope() if self.outer else native.SCOPE_NONE)
 
     def refuse_bad_choices(self):
-        """An idempotency key that is none must not go unnoticed: a repetition would be counted twice."""
-        if b'"idempotency_key"' not in (self.metadata or b""):
+        """A choice that is none must not go unnoticed: without an idempotency key, a repetition would be counted twice."""
+        if b'"revenium"' not in (self.metadata or b""):
             return
         code, made = self._open()
         if code == native.E_CONFIG:
@@ -58,11 +58,9 @@ class Layer:
         code = native.scope_new(outer, self.metadata, len(self.metadata or b""), self.flags, ctypes.byref(out))
         return code, out.value
 
+    @native.at_drop
     def __del__(self):
-        try:
-            native.release(self._handles.get(os.getpid(), 0))
-        except (TypeError, AttributeError):
-            pass  # the interpreter ends
+        native.release(self._handles.get(os.getpid(), 0))
 
 
 def _text(fields):

@@ -327,6 +327,7 @@ class _Made:
             def close(self):
                 core.finish(self._call)
 
+            @native.at_drop
             def __del__(self):
                 core.finish(self._call)
 
@@ -348,6 +349,7 @@ class _Made:
             async def aclose(self):
                 core.finish_async(self._call)
 
+            @native.at_drop
             def __del__(self):
                 core.finish_async(self._call)
 

@@ -79,12 +79,16 @@ def paths():
     return {"PYTHONPATH": os.pathsep.join(str(BINDINGS / name) for name in ("python", "python-compat"))}
 
 
+# What Python 3.12 and later say of every fork beside threads.
+QUIET = {"PYTHONWARNINGS": "ignore:This process:DeprecationWarning"}
+
+
 def start(program, *, env=None, spool=None):
     """Run a program text in a process of its own."""
     spool = spool or tempfile.mkdtemp(dir=os.path.dirname(SPOOLS))
     return subprocess.Popen(
         [sys.executable, "-B", "-c", program],
-        env={**os.environ, "REVENIUM_SPOOL_DIR": spool, **paths(), **(env or {})},
+        env={**os.environ, "REVENIUM_SPOOL_DIR": spool, **paths(), **QUIET, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

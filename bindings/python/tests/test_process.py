@@ -118,6 +118,24 @@ asyncio.run(librevenium.ashutdown())
     assert [record.get("agent") for record in sandbox.records(2)][1] == "again"
 
 
+def test_as_on_windows_where_threads_wait(sandbox):
+    base = sandbox.place({"deltas": 5, "gap_ms": 20})
+    program = f"""{BEGIN}
+import librevenium._core
+librevenium._core.HAS_WAKE = False
+slow = librevenium.AsyncAnthropic(base_url={base!r})
+async def main():
+    events = [event.type async for event in await slow.messages.create(**P, stream=True)]
+    replies = await asyncio.gather(*(slow.messages.create(**P) for _ in range(200)))
+    return events[-1], len(replies)
+ask("sync")
+assert [event.type for event in librevenium.messages.create(**P, stream=True)][-1] == "message_stop"
+for _ in range(2): print(*asyncio.run(main()))
+"""
+    assert run(program) == (0, "message_stop 200\n" * 2, "")
+    assert len(sandbox.records(404)) == 404
+
+
 def test_a_forked_child_starts_afresh(sandbox):
     program = f"""{BEGIN}
 ask("parent before")

@@ -250,7 +250,10 @@ def test_the_calls_of_a_scope_with_an_idempotency_key_are_numbered(sandbox):
     assert keys(sandbox, 1) == {"again": "job-1"}
 
 
-def test_a_bad_idempotency_key_is_refused_before_anything_runs():
-    with pytest.raises(librevenium.ReveniumError, match="visible ASCII"):
-        with numbered("no key"):
+@pytest.mark.parametrize(
+    "choices, why", [({"idempotency_key": "no key"}, "visible ASCII"), ({"timeout_ms": "soon"}, "timeout_ms"), ({"anything": 1}, "anything")]
+)
+def test_a_choice_that_is_none_is_refused_before_anything_runs(choices, why):
+    with pytest.raises(librevenium.ReveniumError, match=why):
+        with usage_metadata(agent="a", revenium=choices):
             pytest.fail("it ran")

@@ -21,8 +21,9 @@ use crate::common::error::{Code, Error};
 use crate::messages::request::Request;
 use crate::messages::{RequestFacts, Summary};
 use crate::meter::capture::Prompts;
-use crate::meter::{self, End, Service, Times};
-use crate::settings::{CallKey, Choices};
+use crate::meter::{self, End, Times};
+use crate::provider::Provider;
+use crate::settings::{CallKey, Choices, ProviderChoice};
 use crate::telemetry::{Answered, Begun};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct Observed {
     /// The request, where it shall be recorded.
     body: Option<Bytes>,
     /// `None`: nobody said; the reply may.
-    service: Option<Service>,
+    provider: Option<Provider>,
     /// The id or ARN that was called, where the body does not name it.
     model: Option<String>,
     region: Option<String>,
@@ -60,8 +61,8 @@ impl Observed {
         if let Some(over) = &told.metadata {
             metering.metadata = metering.metadata.overlay(over);
         }
-        let service =
-            told.service.or_else(|| told::service_of(told.body())).or(request.choices.provider.and_then(told::chosen));
+        let chosen = request.choices.provider.and_then(ProviderChoice::provider);
+        let provider = told.provider.or_else(|| told::provider_of(told.body())).or(chosen);
         if request.facts.model.is_empty() {
             request.facts.model.clone_from(&told.model.clone().unwrap_or_default());
         }
@@ -72,7 +73,7 @@ impl Observed {
             metering,
             span,
             choices: request.choices,
-            service,
+            provider,
             model: told.model.clone().or_else(|| Some(request.facts.model.clone()).filter(|model| !model.is_empty())),
             region: told.region.clone(),
             streamed: told.streamed.or(request.wants_stream.then_some(true)),
@@ -97,20 +98,20 @@ impl Observed {
         let wanted = seen.error.is_none_or(|error| error.code == Code::Cancelled);
         let prompts = self.body.as_ref().filter(|_| wanted);
         let prompts = prompts.map(|body| Prompts::of(body, seen.message, seen.streamed, self.metering.capture));
-        let service = self.service.or(seen.service).unwrap_or(Service::Anthropic);
+        let provider = self.provider.or(seen.provider).unwrap_or(Provider::Anthropic);
         let estimated_output = seen.summary.filter(|_| seen.error.is_some()).and_then(|summary| {
             let model = summary.model.as_deref().or(self.model.as_deref()).unwrap_or_default();
             self.context.ratios.estimate(model, summary)
         });
         let call = meter::CallFacts {
-            service,
+            provider,
             request: &self.facts,
             metadata: &self.metering.metadata,
             streamed: seen.streamed,
             times: seen.times,
             summary: seen.summary,
             end: End::of(seen.error),
-            bedrock_model: self.model.as_deref(),
+            called_model: self.model.as_deref(),
             region: self.region.as_deref(),
             batch: seen.batch,
             estimated_output,
@@ -135,7 +136,7 @@ impl Observed {
 
 /// What was seen of a reply.
 struct Seen<'a> {
-    service: Option<Service>,
+    provider: Option<Provider>,
     streamed: bool,
     times: Times,
     summary: Option<&'a Summary>,

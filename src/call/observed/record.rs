@@ -16,14 +16,14 @@ pub fn record<'a>(told: &Told<'_>, observed: &Observed, ledger: impl FnOnce() ->
     if let Some(bytes) = told.events.as_deref().or(told.response) {
         reply.push(bytes.as_bytes());
     }
-    let service = reply.service();
+    let provider = reply.provider();
     let read = reply.end(observed.body.is_some());
     let duration = told.duration.unwrap_or_default();
     let error = told.error.as_ref().or(read.fault.as_ref());
     let batch = told.batch.as_ref();
     let batch_id = batch.map(|batch| batch.transaction_id().unwrap_or_else(|| invented(read.summary.as_ref())));
     let seen = Seen {
-        service,
+        provider,
         streamed: told.streamed.or(observed.streamed).unwrap_or(read.was_streamed),
         times: Times {
             started: told

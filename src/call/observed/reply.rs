@@ -3,7 +3,7 @@
 use crate::call::reply::{read, too_large};
 use crate::common::error::Error;
 use crate::messages::{Batch, Framing, Reader, Summary};
-use crate::meter::Service;
+use crate::provider::Provider;
 use crate::provider::bedrock::Frames;
 
 /// A reply that is read as its bytes come.
@@ -89,9 +89,9 @@ impl ObservedReply {
         }
     }
 
-    /// Whose service alone answers in this form.
-    pub fn service(&self) -> Option<Service> {
-        matches!(self.form, Form::Frames(..)).then_some(Service::Bedrock)
+    /// Who alone answers in this form.
+    pub fn provider(&self) -> Option<Provider> {
+        matches!(self.form, Form::Frames(..)).then_some(Provider::Bedrock)
     }
 
     /// Nothing more comes. `wanted`: somebody looks at the message.

@@ -67,7 +67,7 @@ impl Tap {
     fn close(&self, error: Option<Error>) {
         // Out of the lock: records take their time.
         let Some(open) = self.0.lock().take() else { return };
-        let service = open.reply.service();
+        let provider = open.reply.provider();
         let read = open.reply.end(open.observed.body.is_some());
         // A message that came whole was no failure, however its connection ended.
         let error = match read.fault {
@@ -77,7 +77,7 @@ impl Tap {
         let missing = Error::new(Code::Stream, "The call ended without a reply.");
         let error = error.as_ref().or(read.summary.is_none().then_some(&missing));
         open.observed.record(&Seen {
-            service,
+            provider,
             streamed: open.observed.streamed.unwrap_or(read.was_streamed),
             times: Times { started: open.started, first_token: open.first_token, ended: open.clock.elapsed() },
             summary: read.summary.as_ref(),

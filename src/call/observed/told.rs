@@ -4,8 +4,8 @@ use super::ending;
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::edit::object_of_request;
 use crate::common::json::object::Object;
-use crate::meter::{Metadata, Service};
-use crate::settings::ProviderChoice;
+use crate::meter::Metadata;
+use crate::settings::Provider;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ pub struct Told<'a> {
     pub response: Option<&'a str>,
     pub events: Option<String>,
     pub error: Option<Error>,
-    pub service: Option<Service>,
+    pub provider: Option<Provider>,
     pub model: Option<String>,
     pub region: Option<String>,
     pub streamed: Option<bool>,
@@ -73,7 +73,7 @@ impl<'a> Told<'a> {
     /// A call that is not made yet, and where it would go; or a body alone.
     pub fn parse_planned(text: &'a str) -> Result<Told<'a>> {
         let Some(mut told) = Told::without_reply(text)? else { return Ok(Told::of_body(text)) };
-        told.service = told.service.or_else(|| service_of(told.body()));
+        told.provider = told.provider.or_else(|| provider_of(told.body()));
         Ok(told)
     }
 
@@ -116,8 +116,8 @@ impl<'a> Told<'a> {
                 "result" => told.take_result(value).map_err(|_| wanted("one result of a Message Batch"))?,
                 "error" => told.error = ending::of(&json(value).ok_or_else(|| wanted("an object"))?)?.or_else(failed),
                 "provider" => {
-                    let known = string(value).and_then(|name| service_named(&name));
-                    told.service =
+                    let known = string(value).and_then(|name| Provider::named(&name));
+                    told.provider =
                         Some(known.ok_or_else(|| wanted("\"anthropic\", \"bedrock\", \"vertex\" or \"foundry\""))?);
                 }
                 "model" => told.model = Some(word(value).ok_or_else(|| wanted("the name of a model"))?),
@@ -185,33 +185,9 @@ fn failed() -> Option<Error> {
     Some(Error::new(Code::Api, "The call failed."))
 }
 
-fn service_named(name: &str) -> Option<Service> {
-    Some(match name {
-        "anthropic" => Service::Anthropic,
-        "bedrock" => Service::Bedrock,
-        "vertex" => Service::Vertex,
-        "foundry" => Service::Foundry,
-        _ => return None,
-    })
-}
-
 /// Whose body this is: AWS and Google want a version of their own in it.
-pub fn service_of(body: &str) -> Option<Service> {
-    let version = Object::parse(body)?.get("anthropic_version").and_then(string)?;
-    match version {
-        version if version.starts_with("bedrock-") => Some(Service::Bedrock),
-        version if version.starts_with("vertex-") => Some(Service::Vertex),
-        _ => None,
-    }
-}
-
-/// A choice of scope or request that names a service.
-pub fn chosen(choice: ProviderChoice) -> Option<Service> {
-    match choice {
-        ProviderChoice::Auto => None,
-        ProviderChoice::Anthropic => Some(Service::Anthropic),
-        ProviderChoice::Bedrock => Some(Service::Bedrock),
-    }
+pub fn provider_of(body: &str) -> Option<Provider> {
+    Provider::of_version(&Object::parse(body)?.get("anthropic_version").and_then(string)?)
 }
 
 fn json(value: &RawValue) -> Option<Value> {
@@ -269,7 +245,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((told.request, told.events.as_deref()), (Some(r#"{"model":"m"}"#), Some("event: ping\n")));
-        assert_eq!((told.service, told.streamed, told.attempts), (Some(Service::Vertex), Some(true), 2));
+        assert_eq!((told.provider, told.streamed, told.attempts), (Some(Provider::Vertex), Some(true), 2));
         assert_eq!(told.started_at, Some(UNIX_EPOCH + Duration::from_millis(1_795_392_233_500)));
         assert_eq!(
             (told.duration, told.first_token),
@@ -306,13 +282,13 @@ mod tests {
 
     #[test]
     fn a_body_says_whose_it_is() {
-        for (body, service) in [
-            (r#"{"anthropic_version":"bedrock-2023-05-31"}"#, Some(Service::Bedrock)),
-            (r#"{"anthropic_version":"vertex-2023-10-16"}"#, Some(Service::Vertex)),
+        for (body, provider) in [
+            (r#"{"anthropic_version":"bedrock-2023-05-31"}"#, Some(Provider::Bedrock)),
+            (r#"{"anthropic_version":"vertex-2023-10-16"}"#, Some(Provider::Vertex)),
             (r#"{"anthropic_version":5}"#, None),
             (r#"{"model":"m"}"#, None),
         ] {
-            assert_eq!(service_of(body), service, "{body}");
+            assert_eq!(provider_of(body), provider, "{body}");
         }
         let told = Told::parse_begun(r#"{"model":"m","messages":[]}"#).unwrap();
         assert_eq!(told.request, Some(r#"{"model":"m","messages":[]}"#));

@@ -18,6 +18,7 @@ pub use self::system::*;
 #[cfg(all(unix, feature = "bedrock"))]
 pub use self::unix_program::{readable_within, shell};
 
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -69,6 +70,40 @@ impl<T: Send + Sync> PerProcess<T> {
         // SAFETY: a slot that was published is never freed.
         let slot = unsafe { self.slot.load(Ordering::Acquire).as_ref() }?;
         (slot.forks == forks()).then_some(&slot.value)
+    }
+}
+
+/// Our end of a pair of sockets whose other end a host waits at.
+pub struct Bell(Socket);
+
+/// The host's end: a non-blocking socket.
+pub struct Wake(Socket);
+
+pub fn bell() -> io::Result<(Bell, Wake)> {
+    let (ours, theirs) = socket_pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((Bell(ours), Wake(theirs)))
+}
+
+impl Bell {
+    /// The other end turns readable. False: it is gone.
+    pub fn ring(&mut self) -> bool {
+        // One that is full is readable already.
+        !self.0.write_all(&[1]).is_err_and(|fault| fault.kind() != ErrorKind::WouldBlock)
+    }
+}
+
+impl Wake {
+    /// It is the caller's to close.
+    pub fn into_descriptor(self) -> i32 {
+        into_descriptor(self.0)
+    }
+}
+
+impl Read for Wake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -177,38 +176,14 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Our end of a pair whose other end a host waits at.
-pub struct Bell(UnixStream);
+pub(super) use std::os::unix::net::UnixStream as Socket;
 
-/// The host's end: a non-blocking socket.
-pub struct Wake(UnixStream);
-
-pub fn bell() -> io::Result<(Bell, Wake)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    theirs.set_nonblocking(true)?;
-    Ok((Bell(ours), Wake(theirs)))
+pub(super) fn socket_pair() -> io::Result<(Socket, Socket)> {
+    Socket::pair()
 }
 
-impl Bell {
-    /// The other end turns readable. False: it is gone.
-    pub fn ring(&mut self) -> bool {
-        // One that is full is readable already.
-        !self.0.write_all(&[1]).is_err_and(|fault| fault.kind() != io::ErrorKind::WouldBlock)
-    }
-}
-
-impl Wake {
-    /// It is the caller's to close.
-    pub fn into_descriptor(self) -> i32 {
-        self.0.into_raw_fd()
-    }
-}
-
-impl Read for Wake {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
+pub(super) fn into_descriptor(socket: Socket) -> i32 {
+    socket.into_raw_fd()
 }
 
 /// Standard error without `io::stderr()`'s lock, which may be held for ever by a thread that a fork left behind.
@@ -222,6 +197,7 @@ pub fn variable(name: &str) -> Cow<'_, str> {
 }
 
 /// Where a user has his files.
+#[cfg(feature = "bedrock")]
 pub fn home(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     env("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, IntoRawSocket, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, LocalFree,
-    WAIT_TIMEOUT,
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, HANDLE,
+    HANDLE_FLAG_INHERIT, LocalFree, SetHandleInformation, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
-use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::{
     CreateDirectoryW, FILE_FLAG_OPEN_REPARSE_POINT, FILE_STANDARD_INFO, FileStandardInfo, GetFileInformationByHandleEx,
     LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
@@ -30,7 +31,9 @@ use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
-use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject};
+use windows_sys::Win32::System::Threading::{
+    CREATE_NO_WINDOW, GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+};
 
 /// There are none.
 pub struct NoFork(());
@@ -85,9 +88,9 @@ pub fn readable_within(pipe: &impl AsRawHandle, limit: Duration) -> io::Result<b
         let mut waiting = 0u32;
         let none = std::ptr::null_mut();
         // SAFETY: the handle is open, and nothing but the number of bytes is asked for.
-        let looked = unsafe { PeekNamedPipe(pipe.as_raw_handle(), none, 0, none.cast(), &mut waiting, none.cast()) };
-        if looked == 0 {
-            let error = io::Error::last_os_error();
+        let looked =
+            done(unsafe { PeekNamedPipe(pipe.as_raw_handle(), none, 0, none.cast(), &mut waiting, none.cast()) });
+        if let Err(error) = looked {
             return if is(&error, ERROR_BROKEN_PIPE) { Ok(true) } else { Err(error) };
         }
         if waiting > 0 || Instant::now() >= deadline {
@@ -106,8 +109,35 @@ pub fn is_ours(_: &Metadata) -> bool {
     true
 }
 
-/// The system, administrators and who makes it, for it and all in it, whatever is above it.
-const PRIVATE: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;OW)";
+/// The system, administrators and this user, for a directory and all in it, whatever is above it. The user by name: what an
+/// elevated process makes belongs to the administrators.
+fn private() -> io::Result<String> {
+    Ok(format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;{})", this_user()?))
+}
+
+/// Who runs this process, as SDDL writes it.
+fn this_user() -> io::Result<String> {
+    let mut token = std::ptr::null_mut();
+    // SAFETY: the process is this one, and there is room for the handle.
+    done(unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token) })?;
+    // SAFETY: the handle is open and nobody else's.
+    let token = unsafe { OwnedHandle::from_raw_handle(token) };
+    // The struct, then what it points to, which is shorter than a hundred bytes.
+    let mut user = [0u64; 32];
+    let (room, mut used) = (size_of_val(&user) as u32, 0);
+    // SAFETY: the handle is open, and there is as much room as is said.
+    done(unsafe { GetTokenInformation(token.as_raw_handle(), TokenUser, (&raw mut user).cast(), room, &mut used) })?;
+    let mut text: *mut u16 = std::ptr::null_mut();
+    // SAFETY: the struct was written there, aligned for it; what it points to lives as long.
+    done(unsafe { ConvertSidToStringSidW((*(&raw const user).cast::<TOKEN_USER>()).User.Sid, &mut text) })?;
+    // SAFETY: the text ends with a NUL, and is freed once, after its use.
+    unsafe {
+        let length = (0..).take_while(|at| *text.add(*at) != 0).count();
+        let user = String::from_utf16_lossy(std::slice::from_raw_parts(text, length));
+        LocalFree(text.cast());
+        Ok(user)
+    }
+}
 
 /// Make a directory that only this user can look into, and those above it. One that is there stays as it is.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
@@ -117,29 +147,24 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         create_private_directory(above)?;
     }
-    let sddl: Vec<u16> = PRIVATE.encode_utf16().chain([0]).collect();
+    let sddl: Vec<u16> = private()?.encode_utf16().chain([0]).collect();
     let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
     let mut descriptor: *mut c_void = std::ptr::null_mut();
+    let size = std::ptr::null_mut();
     // SAFETY: both texts end with a NUL, and the descriptor is freed once, after its use.
     let made = unsafe {
-        if ConvertStringSecurityDescriptorToSecurityDescriptorW(
+        done(ConvertStringSecurityDescriptorToSecurityDescriptorW(
             sddl.as_ptr(),
             SDDL_REVISION_1,
             &mut descriptor,
-            std::ptr::null_mut(),
-        ) == 0
-        {
-            return Err(io::Error::last_os_error());
-        }
+            size,
+        ))?;
         let security = SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
             lpSecurityDescriptor: descriptor,
             bInheritHandle: 0,
         };
-        let made = match CreateDirectoryW(name.as_ptr(), &security) {
-            0 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        };
+        let made = done(CreateDirectoryW(name.as_ptr(), &security));
         LocalFree(descriptor);
         made
     };
@@ -171,49 +196,43 @@ pub fn appended_file() -> OpenOptions {
     options
 }
 
+/// A file from somewhere on.
+struct At<'a>(&'a File, u64);
+
+/// For WriteFile the end of the file, wherever that is by now; and it stays so.
+const END: u64 = u64::MAX;
+
+impl Read for At<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.seek_read(bytes, self.1)?;
+        self.1 = self.1.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+impl Write for At<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.seek_write(bytes, self.1)?;
+        self.1 = self.1.saturating_add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Write at the end, wherever that is by now.
-pub fn append(file: &File, mut bytes: &[u8]) -> io::Result<()> {
-    // WriteFile takes it for the end of the file.
-    const END: u64 = u64::MAX;
-    while !bytes.is_empty() {
-        match file.seek_write(bytes, END) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+pub fn append(file: &File, bytes: &[u8]) -> io::Result<()> {
+    At(file, END).write_all(bytes)
 }
 
-pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.seek_read(bytes, offset) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                bytes = bytes.get_mut(read..).unwrap_or_default();
-                offset += read as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+pub fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    At(file, offset).read_exact(bytes)
 }
 
-pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.seek_write(bytes, offset) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                bytes = bytes.get(written..).unwrap_or_default();
-                offset += written as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    At(file, offset).write_all(bytes)
 }
 
 /// How it stands with an open file.
@@ -227,15 +246,13 @@ pub fn standing(file: &File) -> io::Result<Standing> {
     let mut found = FILE_STANDARD_INFO::default();
     let size = size_of::<FILE_STANDARD_INFO>() as u32;
     // SAFETY: the handle is open, and the struct is as large as is said.
-    let told =
-        unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), FileStandardInfo, (&raw mut found).cast(), size) };
-    match told {
-        0 => Err(io::Error::last_os_error()),
-        _ => Ok(Standing {
-            size: u64::try_from(found.EndOfFile).unwrap_or_default(),
-            linked: found.NumberOfLinks > 0 && !found.DeletePending,
-        }),
-    }
+    done(unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileStandardInfo, (&raw mut found).cast(), size)
+    })?;
+    Ok(Standing {
+        size: u64::try_from(found.EndOfFile).unwrap_or_default(),
+        linked: found.NumberOfLinks > 0 && !found.DeletePending,
+    })
 }
 
 /// The file system sees to the names in it.
@@ -253,13 +270,10 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     at.Anonymous.Anonymous.OffsetHigh = 0x4000_0000;
     let how = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
     // SAFETY: the handle is open, and the struct outlives the call, which does not wait.
-    if unsafe { LockFileEx(file.as_raw_handle(), how, 0, 1, 0, &mut at) } != 0 {
-        return Ok(true);
-    }
-    let error = io::Error::last_os_error();
-    match is(&error, ERROR_LOCK_VIOLATION) || is(&error, ERROR_IO_PENDING) {
-        true => Ok(false),
-        false => Err(error),
+    match done(unsafe { LockFileEx(file.as_raw_handle(), how, 0, 1, 0, &mut at) }) {
+        Ok(()) => Ok(true),
+        Err(error) if is(&error, ERROR_LOCK_VIOLATION) || is(&error, ERROR_IO_PENDING) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -281,25 +295,29 @@ pub fn is_alive(process: u32) -> bool {
     unsafe { WaitForSingleObject(handle.as_raw_handle(), 0) == WAIT_TIMEOUT }
 }
 
-/// There is none: what a host waits at here takes no descriptor of another kind.
-pub enum Bell {}
+pub(super) use std::net::TcpStream as Socket;
 
-pub enum Wake {}
-
-pub fn bell() -> io::Result<(Bell, Wake)> {
-    Err(ErrorKind::Unsupported.into())
-}
-
-impl Bell {
-    pub fn ring(&mut self) -> bool {
-        match *self {}
+/// There are no pairs: a connection of the loopback interface, and not with somebody who was faster. The host has the end
+/// that connected.
+pub(super) fn socket_pair() -> io::Result<(Socket, Socket)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let theirs = Socket::connect(listener.local_addr()?)?;
+    let them = theirs.local_addr()?;
+    loop {
+        let (ours, from) = listener.accept()?;
+        if from == them {
+            // Of all sockets, those that are accepted may be inherited unless that is said.
+            // SAFETY: the handle is open.
+            done(unsafe { SetHandleInformation(ours.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) })?;
+            ours.set_nodelay(true)?;
+            return Ok((ours, theirs));
+        }
     }
 }
 
-impl Wake {
-    pub fn into_descriptor(self) -> i32 {
-        match self {}
-    }
+/// Handles have no more than 32 bits that say something, as programs of 32 bits use them, too.
+pub(super) fn into_descriptor(socket: Socket) -> i32 {
+    socket.into_raw_socket() as i32
 }
 
 pub fn stderr() -> io::Result<io::Stderr> {
@@ -312,6 +330,7 @@ pub fn variable(name: &str) -> Cow<'_, str> {
 }
 
 /// Where a user has his files, as AWS's SDKs find it.
+#[cfg(feature = "bedrock")]
 pub fn home(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     ["HOME", "USERPROFILE"].into_iter().find_map(|name| env(name).filter(|home| !home.is_empty())).map(PathBuf::from)
 }
@@ -323,6 +342,14 @@ pub fn state_directory(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> 
 
 /// What of the environment decides that.
 pub const STATE_DIRECTORY_IS_BY: &str = "no LOCALAPPDATA";
+
+/// What most functions of Windows give: zero is an error.
+fn done(answer: i32) -> io::Result<()> {
+    match answer {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
 
 fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == i32::try_from(code).ok()

@@ -1,11 +1,12 @@
 use super::super::metadata::tests::any_object;
-use super::super::{Metadata, RecentIds, Service, Times};
+use super::super::{Metadata, RecentIds, Times};
 use super::*;
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::json::object::Object;
 use crate::messages::RequestFacts;
 use crate::messages::Summary;
 use crate::messages::summary::Usage;
+use crate::settings::Provider;
 use crate::settings::{CallKey, IdempotencyKey};
 use proptest::prelude::*;
 use serde_json::json;
@@ -34,7 +35,7 @@ fn facts_of(body: &str) -> RequestFacts {
 
 /// A call that owns what it borrows.
 struct Sample {
-    service: Service,
+    provider: Provider,
     batch: Option<&'static str>,
     key: Option<CallKey>,
     request: RequestFacts,
@@ -44,7 +45,7 @@ struct Sample {
     summary: Option<Summary>,
     error: Option<Error>,
     cancelled: bool,
-    bedrock_model: Option<&'static str>,
+    called_model: Option<&'static str>,
     region: Option<&'static str>,
     estimated_output: Option<i64>,
     mark_unbilled_refusals: bool,
@@ -54,7 +55,7 @@ impl Default for Sample {
     fn default() -> Sample {
         let tokens = Tokens { input: Some(12), output: Some(7), ..Default::default() };
         Sample {
-            service: Service::Anthropic,
+            provider: Provider::Anthropic,
             batch: None,
             key: None,
             request: RequestFacts { model: "claude-sonnet-4-5".into(), ..Default::default() },
@@ -70,7 +71,7 @@ impl Default for Sample {
             }),
             error: None,
             cancelled: false,
-            bedrock_model: None,
+            called_model: None,
             region: None,
             estimated_output: None,
             mark_unbilled_refusals: true,
@@ -98,7 +99,7 @@ impl Sample {
 
     fn records_after(&self, recent_ids: &RecentIds) -> Vec<Record> {
         records(&CallFacts {
-            service: self.service,
+            provider: self.provider,
             batch: self.batch,
             prompts: None,
             capture: Default::default(),
@@ -117,7 +118,7 @@ impl Sample {
                 None if self.cancelled => End::Cancelled,
                 None => End::Complete,
             },
-            bedrock_model: self.bedrock_model,
+            called_model: self.called_model,
             region: self.region,
             recent_ids,
             estimated_output: self.estimated_output,
@@ -273,7 +274,7 @@ fn a_refusal_without_output_is_not_billed() {
     assert_has(&refused(None, 0).main(), skipped);
     assert_has(&refused(Some(5), 0).main(), billed.clone());
     assert_has(&refused(Some(0), 5).main(), billed.clone());
-    assert_has(&Sample { service: Service::Bedrock, ..refused(Some(0), 0) }.main(), billed.clone());
+    assert_has(&Sample { provider: Provider::Bedrock, ..refused(Some(0), 0) }.main(), billed.clone());
     assert_has(&Sample { mark_unbilled_refusals: false, ..refused(Some(0), 0) }.main(), billed.clone());
     assert_has(&Sample { cancelled: true, ..refused(Some(0), 0) }.main(), billed.clone());
     assert_has(&Sample::default().usage(|usage| usage.tokens.output = Some(0)).main(), billed);
@@ -347,19 +348,19 @@ fn bedrock_records_name_the_id_called() {
     let profile = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-x-v1:0";
     let application = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc";
     let replied = "claude-sonnet-4-5-20250929";
-    for (service, called, summary, expected) in [
-        (Service::Bedrock, Some("us.anthropic.claude-x-v1:0"), true, "us.anthropic.claude-x-v1:0"),
-        (Service::Bedrock, Some(profile), true, "eu.anthropic.claude-x-v1:0"),
-        (Service::Bedrock, Some(application), true, replied),
-        (Service::Bedrock, Some(application), false, application),
-        (Service::Bedrock, None, true, replied),
+    for (provider, called, summary, expected) in [
+        (Provider::Bedrock, Some("us.anthropic.claude-x-v1:0"), true, "us.anthropic.claude-x-v1:0"),
+        (Provider::Bedrock, Some(profile), true, "eu.anthropic.claude-x-v1:0"),
+        (Provider::Bedrock, Some(application), true, replied),
+        (Provider::Bedrock, Some(application), false, application),
+        (Provider::Bedrock, None, true, replied),
         // Bedrock failed and the direct API answered.
-        (Service::Anthropic, Some("us.anthropic.claude-x-v1:0"), true, replied),
-        (Service::Anthropic, Some("us.anthropic.claude-x-v1:0"), false, "claude-sonnet-4-5"),
+        (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), true, replied),
+        (Provider::Anthropic, Some("us.anthropic.claude-x-v1:0"), false, "claude-sonnet-4-5"),
     ] {
-        let mut sample = Sample { service, bedrock_model: called, ..Default::default() };
+        let mut sample = Sample { provider, called_model: called, ..Default::default() };
         sample.summary = sample.summary.filter(|_| summary);
-        let provider = if service == Service::Bedrock { "AWS" } else { "ANTHROPIC" };
+        let provider = if provider == Provider::Bedrock { "AWS" } else { "ANTHROPIC" };
         assert_has(&sample.main(), json!({"model": expected, "provider": provider}));
     }
     let nameless = Sample { request: RequestFacts::default(), summary: None, ..Default::default() };
@@ -367,10 +368,10 @@ fn bedrock_records_name_the_id_called() {
 }
 
 #[test]
-fn a_service_is_called_as_revenium_calls_it() {
-    for (service, provider) in [(Service::Vertex, "Google"), (Service::Foundry, "Foundry")] {
-        let sample = Sample { service, ..Default::default() };
-        assert_has(&sample.main(), json!({"provider": provider, "modelSource": "ANTHROPIC"}));
+fn a_provider_is_called_as_revenium_calls_it() {
+    for (provider, name) in [(Provider::Vertex, "Google"), (Provider::Foundry, "Foundry")] {
+        let sample = Sample { provider, ..Default::default() };
+        assert_has(&sample.main(), json!({"provider": name, "modelSource": "ANTHROPIC"}));
     }
 }
 

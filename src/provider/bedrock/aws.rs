@@ -1,9 +1,9 @@
 //! What is alive of AWS: nothing before the first call through Bedrock, then a client for each region and endpoint.
 
 use super::connector::Connector;
+use super::credentials::aws_credentials;
 use super::process::Process;
 use crate::common::log;
-use crate::provider::credentials::aws_credentials;
 use crate::settings::{Settings, environment};
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;

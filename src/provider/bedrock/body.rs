@@ -1,6 +1,6 @@
 //! The request's JSON as InvokeModel wants it, and back as the Messages API does. Everything else stays as it is.
 
-use super::model;
+use super::{Direct, model};
 use crate::common::error::{Code, Error, Result};
 use crate::common::json::edit::{object_of_request, spliced};
 use crate::common::json::object;
@@ -34,13 +34,6 @@ pub fn for_bedrock(body: &[u8], betas: &[&str], profile: Option<&str>) -> Result
     }
     let body = spliced(text, &members, |name, _| matches!(name, "model" | "stream"), &comes);
     Ok((model, body))
-}
-
-/// A request for Bedrock, as the Messages API wants it.
-pub struct Direct {
-    pub body: Bytes,
-    /// `anthropic_beta` of the body, to go into the header.
-    pub betas: Vec<String>,
 }
 
 /// `None`: the request names no model that the Messages API knows.

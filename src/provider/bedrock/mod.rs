@@ -3,20 +3,21 @@
 mod aws;
 mod body;
 mod connector;
+mod credentials;
 mod frames;
 mod model;
 mod process;
 mod reply;
 
-pub use body::for_direct;
 pub use frames::Frames;
-pub use reply::Body;
 
-use super::{Failure, Head, Provider, Reply, Server, choice, request_id};
+use super::head::request_id;
+use super::{Backend, Direct, Failure, Head, Other, Provider, Reasons, Reply, Sent, Server};
 use crate::common::error::{Code, Error, Result};
-use crate::common::log;
 use crate::common::patience::within;
 use crate::common::trace_context::{TRACEPARENT, TRACESTATE};
+use crate::common::{http, log};
+use crate::messages::Tokens;
 use crate::messages::request::Request;
 use crate::settings::{Environment, Settings};
 use aws::{Aws, Target};
@@ -26,6 +27,8 @@ use aws_sdk_bedrockruntime::config::interceptors::{
 use aws_sdk_bedrockruntime::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_bedrockruntime::primitives::Blob;
 use bytes::Bytes;
+use credentials::aws_credentials;
+use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use std::sync::{Arc, OnceLock};
@@ -42,20 +45,49 @@ const PROJECT: HeaderName = HeaderName::from_static("x-amzn-bedrock-projectident
 const NOT_FOR_AWS: &[&str] =
     &["x-api-key", "authorization", "anthropic-version", BETA, USER_PROFILE, "host", "content-type"];
 
-/// Bedrock as one engine sees it: nothing of AWS until the first call.
-pub struct Bedrock {
+pub const ROW: Other = Other {
+    provider: Provider::Bedrock,
+    open: |settings| Arc::new(Bedrock::new(settings.clone())),
+    barred: |settings| settings.bedrock_disable.then_some("bedrock_disable is set"),
+    is_at: is_aws,
+    has_credentials: |env| aws_credentials(env).is_some(),
+    look_again: credentials::look_again,
+    reasons: Reasons {
+        calls_url: "the call's base URL is of AWS",
+        base_url: "anthropic_base_url is of AWS",
+        credentials: "there are AWS credentials and none of Anthropic",
+        no_credentials: "no AWS credentials are configured",
+    },
+};
+
+/// Bedrock as one run of the library asks it: nothing of AWS until the first call.
+struct Bedrock {
     settings: Arc<Settings>,
     aws: Aws,
 }
 
 impl Bedrock {
-    pub fn new(settings: Arc<Settings>) -> Bedrock {
+    fn new(settings: Arc<Settings>) -> Bedrock {
         Bedrock { settings, aws: Aws::default() }
     }
 }
 
-/// A request ready to be sent, any number of times, with the same bytes.
-pub struct Prepared {
+impl Backend for Bedrock {
+    fn prepare(
+        self: Arc<Self>,
+        request: &Request,
+        explicit: bool,
+        env: Environment<'_>,
+    ) -> Result<Box<dyn super::Prepared>> {
+        Ok(Box::new(Prepared::new(self, request, explicit, env)?))
+    }
+
+    fn for_direct(&self, request: &Request) -> Option<Direct> {
+        if self.settings.bedrock_fallback { body::for_direct(&request.body) } else { None }
+    }
+}
+
+struct Prepared {
     bedrock: Arc<Bedrock>,
     target: Target,
     model: String,
@@ -67,8 +99,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// `explicit`: somebody chose Bedrock, so that credentials may be looked for on the network.
-    pub fn new(bedrock: &Arc<Bedrock>, request: &Request, explicit: bool, env: Environment<'_>) -> Result<Prepared> {
+    fn new(bedrock: Arc<Bedrock>, request: &Request, explicit: bool, env: Environment<'_>) -> Result<Prepared> {
+        if request.choices.foreign {
+            let text = "A request cannot name an endpoint for AWS Bedrock: its credentials are the process's. Set the URL in \
+                        the settings or in a scope.";
+            return Err(Error::new(Code::Config, text));
+        }
         let settings = &bedrock.settings;
         let mut headers = HeaderMap::new();
         if !settings.anthropic_beta.is_empty() {
@@ -96,9 +132,10 @@ impl Prepared {
         if !model::is_valid(&model) {
             return Err(Error::new(Code::Config, "The request's model is no Bedrock model id."));
         }
+        let target = target(settings, request, &model, explicit, env)?;
         Ok(Prepared {
-            bedrock: bedrock.clone(),
-            target: target(settings, request, &model, explicit, env)?,
+            bedrock,
+            target,
             model,
             body,
             headers,
@@ -108,24 +145,9 @@ impl Prepared {
         })
     }
 
-    /// The id or ARN that is called.
-    pub fn model(&self) -> &str {
-        &self.model
-    }
-
-    /// The region that is called: before the first attempt, if it is not left to the profile.
-    pub fn region(&self) -> Option<&str> {
-        self.region.get().or(self.target.region.as_ref()).map(String::as_str)
-    }
-
-    /// Where the requests went, once one has been sent.
-    pub fn server(&self) -> Option<Server> {
-        self.server.get().cloned()
-    }
-
     /// One attempt, and another at once where AWS refused the first for this machine's clock. `silence`: how long the
     /// provider may say nothing.
-    pub async fn send(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
+    async fn sent(&self, http: &Client, silence: Duration) -> Sent {
         let clock = &self.bedrock.aws.clock;
         let mut sent = self.send_once(http, silence).await;
         if let Err(failure) = &sent
@@ -143,7 +165,7 @@ impl Prepared {
         })
     }
 
-    async fn send_once(&self, http: &Client, silence: Duration) -> std::result::Result<Reply, Failure> {
+    async fn send_once(&self, http: &Client, silence: Duration) -> Sent {
         let cell = self.bedrock.aws.client(&self.target, http, &self.bedrock.settings).await;
         let Some(regional) = cell.get() else {
             return Err(Failure::before_answer(Error::new(Code::Internal, "There is no AWS client."), false));
@@ -157,12 +179,12 @@ impl Prepared {
             if self.streamed {
                 let call = client.invoke_model_with_response_stream().model_id(&self.model).body(body);
                 let sent = call.content_type(JSON).accept(JSON).customize().interceptor(wire).send().await;
-                sent.map(|output| Body::Events(Box::new(output.body)))
+                sent.map(|output| Box::new(reply::Events(output.body)) as Box<dyn super::Body>)
                     .map_err(|fault| reply::failed(&fault, head.get().cloned()))
             } else {
                 let call = client.invoke_model().model_id(&self.model).body(body);
                 let sent = call.content_type(JSON).accept(JSON).customize().interceptor(wire).send().await;
-                sent.map(|output| Body::Whole(Some(output.body.into_inner().into())))
+                sent.map(|output| Box::new(reply::Whole(Some(output.body.into_inner().into()))) as Box<dyn super::Body>)
                     .map_err(|fault| reply::failed(&fault, head.get().cloned()))
             }
         };
@@ -182,9 +204,34 @@ impl Prepared {
             }
         };
         match head.get() {
-            Some(head) => Ok(Reply { head: head.clone(), body: super::Body::Bedrock(body) }),
+            Some(head) => Ok(Reply { head: head.clone(), body }),
             None => Err(Failure::before_answer(Error::new(Code::Internal, "A reply came without its head."), false)),
         }
+    }
+}
+
+impl super::Prepared for Prepared {
+    fn provider(&self) -> Provider {
+        Provider::Bedrock
+    }
+
+    fn send<'a>(&'a self, http: &'a http::Clients, _attempt: u32, idle: Duration) -> BoxFuture<'a, Sent> {
+        Box::pin(self.sent(&http.aws, idle))
+    }
+
+    /// The id or ARN that is called.
+    fn model(&self) -> Option<&str> {
+        Some(&self.model)
+    }
+
+    /// The region that is called: before the first attempt, if it is not left to the profile.
+    fn region(&self) -> Option<&str> {
+        self.region.get().or(self.target.region.as_ref()).map(String::as_str)
+    }
+
+    /// Where the requests went, once one has been sent.
+    fn server(&self) -> Option<Server> {
+        self.server.get().cloned()
     }
 }
 
@@ -212,9 +259,7 @@ fn target(settings: &Settings, request: &Request, model: &str, explicit: bool, e
     let endpoint = endpoint.map(|(_, url)| url);
     let base = match &request.choices.base_url {
         Some(base) => Some((base, true)),
-        None if choice::is_aws(&settings.anthropic_base_url) => {
-            Some((&settings.anthropic_base_url, endpoint.is_none()))
-        }
+        None if is_aws(&settings.anthropic_base_url) => Some((&settings.anthropic_base_url, endpoint.is_none())),
         None => None,
     };
     let base = match base {
@@ -235,6 +280,19 @@ fn target(settings: &Settings, request: &Request, model: &str, explicit: bool, e
         endpoint: base.as_ref().filter(|(_, used)| *used).map(|(url, _)| url.origin().ascii_serialization()),
         ask_instance: explicit,
     })
+}
+
+/// Whether the host of `base` is AWS's.
+fn is_aws(base: &str) -> bool {
+    // Asked for every call, and reading a URL costs far more than this look.
+    if !base.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"naws") || part.eq_ignore_ascii_case(b".aws"))
+    {
+        return false;
+    }
+    let url = Url::parse(base.trim()).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let host = host.trim_end_matches('.');
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
 }
 
 fn endpoint_of(text: &str) -> Option<Url> {
@@ -317,8 +375,26 @@ impl Intercept for Wire {
         }
         let request_id = request_id(&headers, "x-amzn-requestid");
         let status = response.status().as_u16();
-        let _ = self.head.set(Arc::new(Head { provider: Provider::Bedrock, status, headers, request_id }));
+        let _ = self.head.set(Arc::new(Head {
+            provider: Provider::Bedrock,
+            status,
+            tokens: counted(&headers),
+            headers,
+            request_id,
+        }));
         Ok(())
+    }
+}
+
+/// What Bedrock counted, where it says so.
+fn counted(headers: &HeaderMap) -> Tokens {
+    let counted = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Tokens {
+        input: counted("x-amzn-bedrock-input-token-count"),
+        output: counted("x-amzn-bedrock-output-token-count"),
+        cache_creation: counted("x-amzn-bedrock-cache-write-input-token-count"),
+        cache_read: counted("x-amzn-bedrock-cache-read-input-token-count"),
+        ..Tokens::default()
     }
 }
 
@@ -400,8 +476,27 @@ mod tests {
         let bedrock = Arc::new(Bedrock::new(Arc::new(settings)));
         let text = r#"{"model":"m","revenium":{"headers":{"authorization":"Bearer t","anthropic-beta":"a, b"}}}"#;
         let request = Request::parse(text, Streaming::Always).unwrap();
-        let prepared = Prepared::new(&bedrock, &request, true, &env).unwrap();
+        let prepared = Prepared::new(bedrock, &request, true, &env).unwrap();
         assert_eq!(prepared.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-amzn-bedrock-trace"]);
         assert!(std::str::from_utf8(&prepared.body).unwrap().contains(r#""anthropic_beta":["a","b"]"#));
+    }
+
+    #[test]
+    fn the_host_alone_says_whether_an_address_is_of_aws() {
+        for (base, want) in [
+            ("https://bedrock-runtime.us-east-1.amazonaws.com", true),
+            ("https://BEDROCK-RUNTIME.us-east-1.AMAZONAWS.com:443/x", true),
+            ("https://bedrock-runtime.cn-north-1.amazonaws.com.cn/", true),
+            ("https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", true),
+            ("https://bedrock-runtime.us-east-1.api.aws", true),
+            ("https://api.aws.example", false),
+            ("https://amazonaws.com.example", false),
+            ("https://notamazonaws.com", false),
+            ("https://example.com/amazonaws.com", false),
+            ("https://api.anthropic.com", false),
+            ("amazonaws.com", false),
+        ] {
+            assert_eq!(is_aws(base), want, "{base}");
+        }
     }
 }

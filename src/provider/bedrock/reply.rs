@@ -3,7 +3,9 @@
 use super::aws::Missing;
 use crate::common::error::{Code, Error, HttpError};
 use crate::common::http;
-use crate::provider::{Failure, Head, sentence};
+use crate::messages::Framing;
+use crate::provider::failure::sentence;
+use crate::provider::{Body, Failure, Head};
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::ResponseStream;
 use aws_sdk_bedrockruntime::types::error::ResponseStreamError;
@@ -11,6 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::event_stream::{Message, RawMessage};
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, ready};
 use http_body_util::LengthLimitError;
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -18,33 +21,43 @@ use std::sync::Arc;
 /// An error body is kept this far.
 const MAX_ERROR_BYTES: usize = 1 << 20;
 
-/// The bytes of a reply.
-pub enum Body {
-    Whole(Option<Bytes>),
-    /// Each frame holds one JSON event.
-    Events(Box<EventReceiver<ResponseStream, ResponseStreamError>>),
+/// A reply that came at once.
+pub(super) struct Whole(pub Option<Bytes>);
+
+impl Body for Whole {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
+        Box::pin(ready(Ok(self.0.take())))
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Events
+    }
 }
 
-impl Body {
-    /// The next bytes; `None` at a clean end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let events = match self {
-            Body::Whole(bytes) => return Ok(bytes.take()),
-            Body::Events(events) => events,
-        };
-        loop {
-            match events.recv().await {
-                Ok(Some(ResponseStream::Chunk(part))) => {
-                    if let Some(bytes) = part.bytes {
-                        return Ok(Some(bytes.into_inner().into()));
+/// Each frame holds one JSON event.
+pub(super) struct Events(pub EventReceiver<ResponseStream, ResponseStreamError>);
+
+impl Body for Events {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
+        Box::pin(async {
+            loop {
+                match self.0.recv().await {
+                    Ok(Some(ResponseStream::Chunk(part))) => {
+                        if let Some(bytes) = part.bytes {
+                            return Ok(Some(bytes.into_inner().into()));
+                        }
                     }
+                    // A kind of frame that is newer than this library.
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ok(None),
+                    Err(fault) => return Err(broken(&fault)),
                 }
-                // A kind of frame that is newer than this library.
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(None),
-                Err(fault) => return Err(broken(&fault)),
             }
-        }
+        })
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Events
     }
 }
 
@@ -219,6 +232,7 @@ fn cause<'a, T: StdError + 'static>(fault: &'a (dyn StdError + 'static)) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::Tokens;
     use crate::provider::Provider;
     use aws_smithy_types::event_stream::{Header, HeaderValue};
     use reqwest::header::HeaderMap;
@@ -262,7 +276,13 @@ mod tests {
             if let Some(kind) = kind {
                 headers.insert("x-amzn-errortype", kind.parse().unwrap());
             }
-            Head { provider: Provider::Bedrock, status: 400, headers, request_id: String::new() }
+            Head {
+                provider: Provider::Bedrock,
+                status: 400,
+                headers,
+                request_id: String::new(),
+                tokens: Tokens::default(),
+            }
         };
         for (header, body, want) in [
             (Some("ValidationException:http://internal.amazon.com/"), "", "ValidationException"),
