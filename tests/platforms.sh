@@ -197,6 +197,11 @@ packages() {
             kinds='archive go'
             echo "        $target: the wheel and the npm package of musl are not used: no Python or Node.js for musl is here"
             ;;
+        win32-x64)
+            [ -x "$out/windows" ] || continue
+            export CC=x86_64-w64-mingw32-gcc RUN="$out/windows"
+            kinds=go
+            ;;
         darwin-*) kinds=linked ;;
         *) continue ;;
         esac
