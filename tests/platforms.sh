@@ -1,11 +1,12 @@
 #!/bin/sh
 # platforms.sh [TARGET...]: what is made for other platforms, run on this one as far as that can be: arm64 under qemu-user, musl
-# with its own loader, Windows under Wine; macOS is compiled and linked only. What a step needs and this machine does not
-# have, it says in one line, and goes on. Prints "N passed, N failed, N left out".
+# with its own loader, Windows under Wine; macOS is compiled and linked only. Then the packages of all of them. What a step
+# needs and this machine does not have, it says in one line, and goes on. Prints "N passed, N failed, N left out".
 #
 #   TARGET    linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64 (default: all)
 #   PROFILE   release (default) or dev, as for tools/dist/build
-#   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built
+#   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built. linux-x64
+#             is packed with them if it is there
 #   ARM64     the root of a Debian for arm64 with python3; without it debootstrap makes one
 #   NODE_ARM64  a Node.js for Linux on arm64, which nothing gets by itself
 set -u
@@ -201,6 +202,11 @@ packages() {
             export CC=musl-gcc RUN='' STATIC_CC='python3 -m ziglang cc -target x86_64-linux-musl -static' UNWIND=-lunwind
             kinds='archive go'
             echo "        $target: the wheel and the npm package of musl are not used: no Python or Node.js for musl is here"
+            ;;
+        win32-x64)
+            [ -x "$out/windows" ] || continue
+            export CC=x86_64-w64-mingw32-gcc RUN="$out/windows"
+            kinds=go
             ;;
         darwin-*) kinds=linked ;;
         *) continue ;;

@@ -24,7 +24,7 @@ MADE = {
     "linux-x64-musl": dict(kind="elf", machine="x86_64", npm=("linux", "x64", "musl"), wheel="musllinux_1_2_x86_64", go="linux_amd64_musl"),
     "darwin-arm64": dict(kind="macho", machine="arm64", npm=("darwin", "arm64", None), wheel="macosx_11_0_arm64", go="darwin_arm64"),
     "darwin-x64": dict(kind="macho", machine="x86_64", npm=("darwin", "x64", None), wheel="macosx_11_0_x86_64", go="darwin_amd64"),
-    "win32-x64": dict(kind="pe", machine="x86_64", npm=("win32", "x64", None), wheel="win_amd64"),
+    "win32-x64": dict(kind="pe", machine="x86_64", npm=("win32", "x64", None), wheel="win_amd64", go="windows_amd64"),
 }
 SHARED = {"elf": "librevenium.so", "macho": "librevenium.dylib", "pe": "revenium.dll"}
 LOADED = {"elf": "librevenium.so.1", "macho": "librevenium.1.dylib", "pe": "revenium.dll"}

@@ -3,7 +3,7 @@
 #
 #   PACKAGE   archive deb wheel go npm; linked: a program in Go for macOS, which is not run
 #   DIST      where the packages are
-#   PLATFORM  linux-arm64 or linux-x64-musl, or darwin-arm64 or darwin-x64 for `linked`
+#   PLATFORM  linux-arm64 or linux-x64-musl; win32-x64 for `go`, darwin-arm64 or darwin-x64 for `linked`
 #   CC, RUN   the compiler for it, and what programs are started with
 #   STATIC_CC, UNWIND  the compiler of static programs (default: CC), and what it has to be told to unwind a stack
 #   PYTHON    its Python, for the wheel; WHEEL: the tag of such a system
@@ -73,10 +73,18 @@ go() {
     case $PLATFORM in
     linux-arm64) module=linux_arm64 tags='' && export GOARCH=arm64 ;;
     linux-x64-musl) module=linux_amd64_musl tags=revenium_musl && export GOARCH=amd64 ;;
+    win32-x64) export GOARCH=amd64 ;;
     esac
-    export GOOS=linux CC
+    GOOS=${PLATFORM%%-*}
+    [ "$GOOS" != win32 ] || GOOS=windows
+    export GOOS CC
     go_program
     mkdir deployed
+    if [ "$GOOS" = windows ]; then # the archive is all there is
+        command go build -o deployed/static.exe .
+        greets $run deployed/static.exe
+        return
+    fi
     command go build -tags "$tags" -o deployed/shared .
     CC=${STATIC_CC:-$CC} CGO_LDFLAGS=${UNWIND:-} command go build -tags "$tags,revenium_static" -o deployed/static .
     cp "$GOMODCACHE/github.com/librevenium/librevenium/bindings/go/lib/$module@v$version/librevenium.so.1" deployed

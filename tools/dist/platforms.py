@@ -46,7 +46,7 @@ PLATFORMS = {
         Platform("linux-x64-musl", "linux", "x64", "x86_64", "-lc", "linux_amd64_musl", "musl", wheel="musllinux_1_2_x86_64"),
         Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, "darwin_arm64", wheel="macosx_11_0_arm64"),
         Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, "darwin_amd64", wheel="macosx_11_0_x86_64"),
-        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, wheel="win_amd64"),
+        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, "windows_amd64", wheel="win_amd64"),
     ]
 }
 
