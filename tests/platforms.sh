@@ -164,6 +164,13 @@ echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]' "$run" "$bin/$program.exe"
     done
     rm -f "$bin/client.exe" "$bin/calls.exe" "$bin/scopes.exe" "$bin/library.exe" "$bin/platform.exe"
+    have npm npm 'the Node.js binding' || return 0
+    sandbox tests/platforms/node.sh wine64 "$bin/revenium.dll" >"$out/log" 2>&1
+    case $? in
+    0) pass "Node.js binding: $(tail -n 1 "$out/log")" ;;
+    3) miss 'the Node.js binding needs Node.js for Windows, which npm did not bring' ;;
+    *) attempt 'Node.js binding' sh -c 'cat "$0"; exit 1' "$out/log" ;;
+    esac
 }
 
 darwin() {
