@@ -1,6 +1,6 @@
 /*
  * A host that loads the library at run time and unloads it while calls are under way. It stays in memory (-z nodelete),
- * its calls go on, and loading it again finds it as it was. In one process, then in several, ten times.
+ * its calls go on, and loading it again finds it as it was. A few times in one process, then in several.
  */
 #include "util.h"
 
