@@ -143,6 +143,11 @@ end
     # shellcheck disable=SC2086 # the flags are words
     attempt 'a client for it' x86_64-w64-mingw32-gcc $flags -std=c11 -o "$bin/client.exe" tests/platforms/client.c $libraries
     attempt 'calls, a killed process and its successor' sandbox python3 -B tests/platforms/journal.py "$run" "$bin/client.exe"
+    # shellcheck disable=SC2046 # the libraries are words
+    attempt 'a client with the library inside' x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$out/alone.exe" \
+        tests/platforms/client.c -static "$lib/librevenium.a" $(sed -n 's/^WINDOWS = "\(.*\)"/\1/p' tools/dist/platforms.py)
+    attempt 'calls of that' sandbox python3 -B tests/platforms/journal.py "$run" "$out/alone.exe"
+    rm -f "$out/alone.exe"
     attempt 'the command, the spool in the local application data, AWS credentials' \
         sandbox python3 -B tests/platforms/windows.py "$run" "$bin" "$WINEPREFIX"
     for program in calls scopes library platform; do
@@ -159,6 +164,13 @@ echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]' "$run" "$bin/$program.exe"
     done
     rm -f "$bin/client.exe" "$bin/calls.exe" "$bin/scopes.exe" "$bin/library.exe" "$bin/platform.exe"
+    have npm npm 'the Node.js binding' || return 0
+    sandbox tests/platforms/node.sh wine64 "$bin/revenium.dll" >"$out/log" 2>&1
+    case $? in
+    0) pass "Node.js binding: $(tail -n 1 "$out/log")" ;;
+    3) miss 'the Node.js binding needs Node.js for Windows, which npm did not bring' ;;
+    *) attempt 'Node.js binding' sh -c 'cat "$0"; exit 1' "$out/log" ;;
+    esac
 }
 
 darwin() {

@@ -28,7 +28,8 @@ pub struct Context {
 
 #[derive(Default)]
 pub struct Counters {
-    pub in_flight: AtomicI64,
+    /// Shared with delivery, which gives way to calls.
+    pub in_flight: Arc<AtomicI64>,
     pub started: AtomicI64,
     pub failed: AtomicI64,
     /// Calls that something else made.

@@ -40,6 +40,7 @@ impl Client {
                 let synced = settings.spool_sync == SpoolSync::Power;
                 journal::Options::new(directory, settings.spool_max_bytes, synced)
             }),
+            calls: Arc::clone(&self.context.counters.in_flight),
             ..delivery::Options::default()
         };
         let delivery = Delivery::new(options, destination, Box::new(|report| process().tell_subscribers(report)));

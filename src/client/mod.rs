@@ -154,7 +154,8 @@ impl Client {
             timeout: request.choices.timeout.or(self.default_timeout()),
             request,
         };
-        runtime.spawn(call::run(self.unfinished(&call), job));
+        // Boxed: tokio moves what it is given several times.
+        runtime.spawn(Box::pin(call::run(self.unfinished(&call), job)));
         Ok(call)
     }
 

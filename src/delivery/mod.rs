@@ -34,7 +34,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -72,6 +72,8 @@ pub struct Options {
     pub max_age: Option<Duration>,
     /// `None`: in memory only.
     pub journal: Option<journal::Options>,
+    /// Calls under way in this process: a backlog gives way to them.
+    pub calls: Arc<AtomicI64>,
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             queue_bytes: 64 * 1024 * 1024,
             max_age: None,
             journal: None,
+            calls: Arc::default(),
         }
     }
 }
@@ -112,14 +115,9 @@ impl fmt::Debug for Destination {
 }
 
 impl Destination {
-    fn url_of(&self, endpoint: &Endpoint) -> reqwest::Url {
-        let mut url = self.url.clone();
-        if *endpoint != Endpoint::COMPLETIONS {
-            let base = url.path().strip_suffix(Endpoint::COMPLETIONS.path()).unwrap_or_else(|| url.path());
-            let path = format!("{base}{}", endpoint.path());
-            url.set_path(&path);
-        }
-        url
+    fn path_of(&self, endpoint: &Endpoint) -> String {
+        let base = self.url.path().strip_suffix(Endpoint::COMPLETIONS.path()).unwrap_or_else(|| self.url.path());
+        format!("{base}{}", endpoint.path())
     }
 }
 
@@ -191,7 +189,8 @@ impl Delivery {
     ) -> Arc<Delivery> {
         let counters = Arc::new(Counters::new());
         let (records, bytes, linger) = (options.queue_records, options.queue_bytes, options.linger);
-        let queue = Arc::new(RecordQueue::new(Limits { records, bytes, linger }, Arc::clone(&counters)));
+        let limits = Limits { records, bytes, linger, calls: Arc::clone(&options.calls) };
+        let queue = Arc::new(RecordQueue::new(limits, Arc::clone(&counters)));
         let journal = options.journal.clone().map(|options| Journal::new(options, &destination, Arc::clone(&queue)));
         Arc::new(Delivery {
             destination: Mutex::new(destination),

@@ -1,12 +1,13 @@
 //! One attempt to deliver one record, and what its answer means.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, Response};
+use reqwest::{Client, Request, Response};
 
 use super::counts::Reason;
-use super::{Destination, Outgoing, retry};
+use super::{Destination, Endpoint, Outgoing, retry};
 use crate::common::error::Code;
 use crate::common::http;
 
@@ -60,28 +61,59 @@ impl Attempt {
     }
 }
 
+/// What all requests to one destination have in common.
+pub(super) struct Template {
+    destination: Arc<Destination>,
+    /// Without a record. `None`: there is no usable key.
+    request: Option<Request>,
+}
+
+impl Template {
+    pub fn new(client: &Client, destination: Arc<Destination>) -> Template {
+        let key = HeaderValue::from_str(&destination.key).ok().filter(|key| !key.is_empty());
+        let request = key.and_then(|mut key| {
+            key.set_sensitive(true);
+            let request = client
+                .post(destination.url.clone())
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .header(ACCEPT, HeaderValue::from_static("application/json"))
+                .header(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))))
+                .header(API_KEY, key);
+            request.build().ok()
+        });
+        Template { destination, request }
+    }
+
+    pub fn is_of(&self, destination: &Arc<Destination>) -> bool {
+        Arc::ptr_eq(&self.destination, destination)
+    }
+
+    /// `None`: no HTTP request can be made of `record`.
+    fn with(&self, empty: &Request, record: &Outgoing) -> Option<Request> {
+        let mut request = empty.try_clone()?;
+        let key = HeaderValue::from_str(&record.idempotency_key).ok()?;
+        request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+        if record.endpoint != Endpoint::COMPLETIONS {
+            let path = self.destination.path_of(&record.endpoint);
+            request.url_mut().set_path(&path);
+        }
+        *request.body_mut() = Some(record.body.clone().into());
+        Some(request)
+    }
+}
+
 /// Send `record` once. The bytes and the idempotency key are the same at every attempt: Revenium compares them.
-pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing, timeout: Duration) -> Attempt {
-    let Some(mut key) = HeaderValue::from_str(&to.key).ok().filter(|key| !key.is_empty()) else {
+pub(super) async fn attempt(client: &Client, to: &Template, record: &Outgoing, timeout: Duration) -> Attempt {
+    let Some(empty) = &to.request else {
         return Attempt::without_answer(Verdict::Astray, Code::Config, "there is no usable Revenium key");
     };
-    key.set_sensitive(true);
-    let request = client
-        .post(to.url_of(&record.endpoint))
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .header(ACCEPT, HeaderValue::from_static("application/json"))
-        .header(USER_AGENT, HeaderValue::from_static(concat!("librevenium/", env!("CARGO_PKG_VERSION"))))
-        .header(API_KEY, key)
-        .header(IDEMPOTENCY_KEY, record.idempotency_key.as_str())
-        .body(record.body.clone())
-        .build();
-    let Ok(request) = request else {
+    let Some(request) = to.with(empty, record) else {
         let message = "the record does not make a valid HTTP request";
         return Attempt::without_answer(Verdict::Drop(Reason::Refused), Code::Internal, message);
     };
 
     let unreachable = Verdict::Retry { after: None, outage: true };
-    let response = match tokio::time::timeout(timeout, client.execute(request)).await {
+    let mut response = match tokio::time::timeout(timeout, client.execute(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) if error.is_timeout() => {
             return Attempt::without_answer(unreachable, Code::Timeout, "Revenium did not answer in time");
@@ -93,7 +125,7 @@ pub(super) async fn attempt(client: &Client, to: &Destination, record: &Outgoing
         }
     };
 
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
     let body = Body::of(&headers, &drain(response).await);
     let verdict = judge(status, &headers, body, SystemTime::now());
     if verdict == Verdict::Delivered {

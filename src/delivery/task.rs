@@ -15,7 +15,7 @@ use reqwest::Client;
 use super::counts::{Circuit as CircuitState, LastError, Reason};
 use super::queue::{Settle, Take, Work};
 use super::retry::{self, Circuit, Permit};
-use super::send::{self, Attempt, Verdict};
+use super::send::{self, Attempt, Template, Verdict};
 use super::{Delivery, Report};
 use crate::common::log::{debug, error, info, warn};
 
@@ -41,7 +41,8 @@ impl Drop for Attached {
 pub(super) async fn run(attached: Attached, client: Client) {
     let delivery = &*attached.0;
     loop {
-        let sender = Sender { delivery, client: &client, circuit: Circuit::default(), expedite_at: Instant::now() };
+        let (circuit, expedite_at) = (Circuit::default(), Instant::now());
+        let sender = Sender { delivery, client: &client, template: None, circuit, expedite_at };
         let _ = AssertUnwindSafe(sender.run()).catch_unwind().await;
         error!("the sender of usage records panicked; it goes on in {:?}", delivery.options.replay_interval);
         delivery.queue.release();
@@ -52,6 +53,7 @@ pub(super) async fn run(attached: Attached, client: Client) {
 struct Sender<'a> {
     delivery: &'a Delivery,
     client: &'a Client,
+    template: Option<Arc<Template>>,
     circuit: Circuit,
     /// When a success may expedite the waiting records again.
     expedite_at: Instant,
@@ -66,9 +68,8 @@ struct Done {
 impl Sender<'_> {
     async fn run(mut self) -> std::convert::Infallible {
         let (delivery, client) = (self.delivery, self.client);
-        let send = |work: Work, probe: bool| async move {
-            let destination = Arc::clone(&delivery.destination.lock());
-            let outcome = send::attempt(client, &destination, &work.record, delivery.options.attempt_timeout).await;
+        let send = |work: Work, probe: bool, to: Arc<Template>| async move {
+            let outcome = send::attempt(client, &to, &work.record, delivery.options.attempt_timeout).await;
             Done { work, probe, outcome }
         };
         let mut flying = FuturesUnordered::new();
@@ -92,7 +93,7 @@ impl Sender<'_> {
                         if probe {
                             self.circuit.probe_started();
                         }
-                        flying.push(send(work, probe));
+                        flying.push(send(work, probe, self.template()));
                     }
                     Take::At(at) => break Some(at),
                     Take::Nothing => break None,
@@ -102,6 +103,15 @@ impl Sender<'_> {
                 self.finish(done);
                 self.keep_journal();
             }
+        }
+    }
+
+    /// For the destination of now.
+    fn template(&mut self) -> Arc<Template> {
+        let destination = self.delivery.destination.lock();
+        match &self.template {
+            Some(template) if template.is_of(&destination) => Arc::clone(template),
+            _ => Arc::clone(self.template.insert(Arc::new(Template::new(self.client, Arc::clone(&destination))))),
         }
     }
 
@@ -124,12 +134,13 @@ impl Sender<'_> {
     /// process send it again.
     fn keep_journal(&self) {
         let Some(journal) = &self.delivery.journal else { return };
+        let mut maintain = false;
         match self.delivery.queue.leaving() {
             0 => {}
-            TIDY_AT.. => journal.tidy(),
+            TIDY_AT.. => maintain |= journal.note(),
             _ => journal.tidy_soon(),
         }
-        if self.delivery.queue.wants_load() {
+        if maintain || self.delivery.queue.wants_load() {
             journal.wake.notify_one();
         }
     }

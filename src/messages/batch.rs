@@ -19,15 +19,15 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of the event type that the provider calls `name`.
-    pub(super) fn of(name: &str) -> Kind {
+    pub(super) fn of(name: &[u8]) -> Kind {
         match name {
-            "message_start" => Kind::MessageStart,
-            "content_block_start" => Kind::ContentBlockStart,
-            "content_block_delta" => Kind::ContentBlockDelta,
-            "content_block_stop" => Kind::ContentBlockStop,
-            "message_delta" => Kind::MessageDelta,
-            "message_stop" => Kind::MessageStop,
-            "ping" => Kind::Ping,
+            b"message_start" => Kind::MessageStart,
+            b"content_block_start" => Kind::ContentBlockStart,
+            b"content_block_delta" => Kind::ContentBlockDelta,
+            b"content_block_stop" => Kind::ContentBlockStop,
+            b"message_delta" => Kind::MessageDelta,
+            b"message_stop" => Kind::MessageStop,
+            b"ping" => Kind::Ping,
             _ => Kind::Other,
         }
     }

@@ -82,7 +82,7 @@ impl Name {
         match name {
             b"" => Name::Missing,
             b"error" => Name::Error,
-            _ => Name::Kind(std::str::from_utf8(name).map_or(Kind::Other, Kind::of)),
+            _ => Name::Kind(Kind::of(name)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Progress {
         }
         let kind = match (event.string("type").as_deref(), name) {
             _ if error::is_error(event) => return Err(provider_error(json.as_bytes())),
-            (Some(kind), _) => Kind::of(kind),
+            (Some(kind), _) => Kind::of(kind.as_bytes()),
             (None, Name::Kind(kind)) => kind,
             (None, Name::Missing | Name::Framed | Name::Error) => {
                 self.farewell = error::may_be_error(event).then(|| provider_error(json.as_bytes()));

@@ -18,7 +18,7 @@ const TOO_FEW: u64 = 16;
 const MAX_MODELS: usize = 256;
 
 /// After so many replies a model is known well enough.
-const MAX_REPLIES: u32 = 1000;
+const MAX_REPLIES: u32 = 100;
 
 /// How many characters the models of this run write a token.
 #[derive(Default)]

@@ -212,6 +212,18 @@ def test_down_until_after_exit(spool):
     no_trace(spool)
 
 
+def test_a_backlog_leaves_beside_calls(spool):
+    gate = Gate()
+    url = {"REVENIUM_METERING_BASE_URL": f"http://127.0.0.1:{gate.port}"}
+    run(spool, "call:2000", "kill", **url)
+    gate.open()
+    # Part of it while calls are made, the rest while somebody waits for all.
+    run(spool, "call:1500", "flush:60000", "exit", **url)
+    gate.shut()
+    expect(3500, repeats=0)
+    no_trace(spool)
+
+
 def sudden_end(step):
     def test(spool):
         plan({"delay_ms": 50})

@@ -62,7 +62,7 @@ impl<'a> Told<'a> {
 
     /// A call that is over; `text`: the object of `revenium_record()`.
     pub fn parse_over(text: &'a str) -> Result<Told<'a>> {
-        let told = Told::parse(text)?.of_a_record()?;
+        let told = Told::of(&object_of_request(text)?)?.of_a_record()?;
         if told.response.is_none() && told.events.is_none() && told.error.is_none() && !told.unused {
             let text = "A record needs what came of the call: \"response\", \"events\", \"result\" or \"error\".";
             return Err(Error::new(Code::Argument, text));
@@ -72,28 +72,35 @@ impl<'a> Told<'a> {
 
     /// A call that is not made yet, and where it would go; or a body alone.
     pub fn parse_planned(text: &'a str) -> Result<Told<'a>> {
-        if object_of_request(text)?.get("request").is_none() {
-            return Ok(Told::of_body(text));
-        }
-        let mut told = Told::parse(text)?.without_reply()?;
+        let Some(mut told) = Told::without_reply(text)? else { return Ok(Told::of_body(text)) };
         told.provider = told.provider.or_else(|| provider_of(told.body()));
         Ok(told)
+    }
+
+    /// A call that is being made; or a body alone.
+    pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
+        Told::without_reply(text)?.map_or_else(|| Ok(Told::of_body(text)), Told::of_a_record)
     }
 
     fn of_body(text: &'a str) -> Told<'a> {
         Told { request: Some(text), attempts: 1, ..Told::default() }
     }
 
-    fn without_reply(self) -> Result<Told<'a>> {
-        if self.response.is_some() || self.events.is_some() || self.error.is_some() || self.batch.is_some() {
+    /// `None`: it is a body alone. That is an object, too: the Messages API's.
+    fn without_reply(text: &'a str) -> Result<Option<Told<'a>>> {
+        let members = object_of_request(text)?;
+        if members.get("request").is_none() {
+            return Ok(None);
+        }
+        let told = Told::of(&members)?;
+        if told.response.is_some() || told.events.is_some() || told.error.is_some() || told.batch.is_some() {
             let text = "A call that is being made has no reply yet: revenium_record() takes one that is over.";
             return Err(Error::new(Code::Argument, text));
         }
-        Ok(self)
+        Ok(Some(told))
     }
 
-    fn parse(text: &'a str) -> Result<Told<'a>> {
-        let members = object_of_request(text)?;
+    fn of(members: &Object<'a>) -> Result<Told<'a>> {
         let mut told = Told { attempts: 1, ..Told::default() };
         let (mut is_batch, mut batch) = (false, Batch { id: None, custom_id: None });
         for (name, value) in members.iter() {
@@ -138,14 +145,6 @@ impl<'a> Told<'a> {
         }
         told.batch = is_batch.then_some(batch);
         Ok(told)
-    }
-
-    /// A call that is being made. A body alone is an object, too: that of the Messages API.
-    pub fn parse_begun(text: &'a str) -> Result<Told<'a>> {
-        if object_of_request(text)?.get("request").is_none() {
-            return Ok(Told::of_body(text));
-        }
-        Told::parse(text)?.of_a_record()?.without_reply()
     }
 
     fn of_a_record(self) -> Result<Told<'a>> {
@@ -233,9 +232,13 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
+    fn parse(text: &str) -> Result<Told<'_>> {
+        Told::of(&object_of_request(text)?)
+    }
+
     #[test]
     fn everything_that_can_be_told() {
-        let told = Told::parse(
+        let told = parse(
             r#"{"request":{"model":"m"},"events":"event: ping\n","provider":"vertex","model":"m@1","region":"us-east5",
             "streamed":true,"started_at":"2026-11-23T01:03:53.5+01:00","duration_ms":12.5,"time_to_first_token_ms":3,
             "attempts":2,"batch":false,"batch_id":"b","response":null,"error":{"status":503}}"#,
@@ -250,7 +253,7 @@ mod tests {
         );
         assert_eq!(told.error.unwrap().code, Code::InternalServer);
         assert!(told.batch.is_none() && told.response.is_none());
-        let told = Told::parse(r#"{"started_at":1795392233500,"error":{}}"#).unwrap();
+        let told = parse(r#"{"started_at":1795392233500,"error":{}}"#).unwrap();
         assert_eq!(told.started_at, Some(UNIX_EPOCH + Duration::from_millis(1_795_392_233_500)));
         assert_eq!(told.error.unwrap().code, Code::Api);
     }
@@ -259,7 +262,7 @@ mod tests {
     fn results_of_batches() {
         let of = |result: &str| {
             let line = format!(r#"{{"batch":true,"batch_id":"msgbatch_1","custom_id":"a","result":{result}}}"#);
-            Told::parse(&line).map(|told| {
+            parse(&line).map(|told| {
                 assert_eq!(told.batch.unwrap().transaction_id().as_deref(), Some("msgbatch_1-a"));
                 (told.response.map(str::to_owned), told.error.map(|error| error.code), told.unused)
             })
@@ -306,9 +309,9 @@ mod tests {
             (r#"{"attempts":0}"#, "\"attempts\""),
             (r#"{"custom_id":" "}"#, "\"custom_id\""),
         ] {
-            let error = Told::parse(text).err().unwrap();
+            let error = parse(text).err().unwrap();
             assert!(error.code == Code::Argument && error.message.contains(part), "{text}: {}", error.message);
         }
-        assert_eq!(Told::parse("[]").err().unwrap().code, Code::Json);
+        assert_eq!(parse("[]").err().unwrap().code, Code::Json);
     }
 }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 /// `bytes` as text: without a byte order mark, and with U+FFFD for what is not UTF-8.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes))
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    // Nearly all is whole, which this sees word by word and the other one byte by byte.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// `json` with the control characters inside its strings escaped. `None`: there are none.

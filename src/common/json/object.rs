@@ -334,7 +334,8 @@ pub fn count(value: &RawValue) -> Option<i64> {
 
 /// `text` as a JSON string.
 pub fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // A string always serialises.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]

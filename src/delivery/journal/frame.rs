@@ -274,11 +274,17 @@ pub struct Contents<'a> {
 
 impl<'a> Contents<'a> {
     pub fn of(bytes: &'a [u8]) -> Contents<'a> {
+        Contents::read(bytes, || {})
+    }
+
+    /// The same; `between` is called after each frame.
+    pub fn read(bytes: &'a [u8], mut between: impl FnMut()) -> Contents<'a> {
         let header = Header::read(bytes);
         let mut scan = Scan::new(bytes, if header.is_some() { HEADER } else { 0 });
         let (mut records, mut settled, mut first) = (Vec::new(), Vec::new(), None);
         let mut waiting: HashMap<u64, usize> = HashMap::new();
         for (range, frame) in scan.by_ref() {
+            between();
             first.get_or_insert(range.start);
             match frame {
                 Frame::Record(stored) => match waiting.entry(stored.sequence) {

@@ -71,7 +71,7 @@ pub fn delete(found: &Found, sequences: &[u64]) -> io::Result<Option<usize>> {
         deleted += 1;
     }
     if deleted == look.rows.len() {
-        segment.remove();
+        segment.unlink();
     } else {
         segment.append(segment.size()?, &notes)?;
     }
@@ -104,7 +104,7 @@ pub fn probe(spool: &Path) -> io::Result<()> {
         let mut bytes = Vec::new();
         frame::push_padding(&mut bytes, super::PROBE_BYTES);
         let written = segment.append(HEADER as u64, &bytes);
-        segment.remove();
+        segment.unlink();
         written.map(drop)
     });
     let _ = fs::remove_dir(folder.path());

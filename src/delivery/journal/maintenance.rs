@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::folder::Found;
@@ -10,7 +11,7 @@ use super::segment::{Segment, Taken};
 use super::{CHUNK, Journal, Slot};
 use crate::common::log::{error, info, warn};
 use crate::delivery::counts::Reason;
-use crate::delivery::queue::Oldest;
+use crate::delivery::queue::{Oldest, RecordQueue};
 use crate::delivery::record::Survey;
 use crate::delivery::{Delivery, Report};
 
@@ -22,6 +23,11 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// So many segments of others are held at once: each takes a descriptor.
 const ADOPTED: usize = 64;
+
+/// How long it reads without a rest, and after how many steps it looks at the clock.
+const SPELL: Duration = Duration::from_micros(200);
+const STEPS: u32 = 32;
+const REST: Duration = Duration::from_millis(1);
 
 /// Maintain the journal for ever, on a thread for blocking work: a disk may take its time.
 pub async fn run(delivery: Arc<Delivery>) {
@@ -57,13 +63,42 @@ pub async fn run(delivery: Arc<Delivery>) {
                     if tidy_at != Some(next) {
                         break;
                     }
-                    journal.tidy();
-                    journal.check_linked();
+                    let tidied = Arc::clone(&journal);
+                    let work = move || {
+                        tidied.tidy();
+                        tidied.check_linked();
+                    };
+                    let _ = tokio::task::spawn_blocking(work).await;
                     // As long as something waits, somebody may delete it.
                     let more = journal.queue.spooled_bytes() > 0;
                     tidy_at = more.then(|| Instant::now() + TIDY_EVERY);
                 }
             }
+        }
+    }
+}
+
+/// To read what others left takes a while. So that no call waits for it, nor a processor is kept from it, it rests in
+/// between, unless somebody waits for what is read.
+struct Rest<'a> {
+    queue: &'a RecordQueue,
+    steps: u32,
+    since: Instant,
+}
+
+impl Rest<'_> {
+    fn new(queue: &RecordQueue) -> Rest<'_> {
+        Rest { queue, steps: 0, since: Instant::now() }
+    }
+
+    /// After each small step.
+    fn now_and_then(&mut self) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS) && self.since.elapsed() >= SPELL {
+            if !self.queue.flushing() {
+                thread::sleep(REST);
+            }
+            self.since = Instant::now();
         }
     }
 }
@@ -171,11 +206,12 @@ impl Maintenance {
     fn adopt(&self, segment: Segment) {
         let journal = &*self.journal;
         let found = Found { path: segment.path().to_owned(), bytes: 0 };
-        let bytes = match segment.read_all() {
+        let mut rest = Rest::new(&journal.queue);
+        let bytes = match segment.read_all(|| rest.now_and_then()) {
             Ok(bytes) => bytes,
             Err(error) => return self.leave_alone(&found, &error.to_string()),
         };
-        let contents = Contents::of(&bytes);
+        let contents = Contents::read(&bytes, || rest.now_and_then());
         if let Some(header) = &contents.header {
             if header.version > VERSION {
                 return self.leave_alone(&found, "it was written by a later version of the library");
@@ -192,7 +228,7 @@ impl Maintenance {
         }
         let records = contents.waiting.len();
         if records == 0 {
-            return segment.remove();
+            return segment.unlink();
         }
         let first = journal.queue.number_old(records);
         let mut size = Survey::default();

@@ -86,6 +86,8 @@ pub(super) struct Journal {
 struct State {
     batch: Batch,
     segments: BTreeMap<SegmentId, Held>,
+    /// Nothing in them matters any more; locked until they are deleted.
+    emptied: Vec<Arc<Segment>>,
     /// The one that is written to.
     current: Option<SegmentId>,
     next_id: SegmentId,
@@ -222,11 +224,20 @@ impl Journal {
 
     /// Note what was settled, and give back what nobody needs.
     pub fn tidy(&self) {
+        self.note();
+        // Without the lock, and not on the thread that calls wait for: to give back some MB takes a file system a while.
+        let emptied = std::mem::take(&mut self.state.lock().emptied);
+        emptied.iter().for_each(|segment| segment.unlink());
+    }
+
+    /// Note what was settled. True: there is something for `tidy` to give back.
+    pub fn note(&self) -> bool {
         self.noted.store(false, SeqCst);
         let mut state = self.state.lock();
         if !state.closed {
             self.tidy_state(&mut state);
         }
+        !state.emptied.is_empty()
     }
 
     /// The same within a second.
@@ -257,9 +268,7 @@ impl Journal {
                 }
                 (0, false) => {
                     if held.ours || held.segment.size().is_ok_and(|size| size == held.end) {
-                        let path = held.segment.path().to_owned();
-                        state.segments.remove(&id);
-                        let _ = std::fs::remove_file(path);
+                        state.emptied.extend(state.segments.remove(&id).map(|held| held.segment));
                     } else if held.note().is_ok() {
                         // A lock lies: somebody has added to it. It is to be adopted anew.
                         state.segments.remove(&id);
@@ -489,8 +498,9 @@ impl Journal {
         if let Some(held) = state.current.take().and_then(|id| state.segments.remove(&id))
             && held.pending == 0
         {
-            let _ = std::fs::remove_file(held.segment.path());
+            state.emptied.push(held.segment);
         }
+        std::mem::take(&mut state.emptied).iter().for_each(|segment| segment.unlink());
         state.segments.clear();
         state.index.clear();
     }

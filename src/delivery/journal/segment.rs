@@ -14,6 +14,8 @@ use crate::common::os::{self, ClosedInChildren};
 
 /// Larger files are not ours.
 const MOST: u64 = 1 << 30;
+/// So much is read at a time.
+const PIECE: usize = 128 << 10;
 
 pub struct Segment {
     path: PathBuf,
@@ -118,9 +120,14 @@ impl Segment {
         Ok(bytes)
     }
 
-    pub fn read_all(&self) -> io::Result<Vec<u8>> {
-        let size = self.size()?.min(MOST);
-        self.read(0, size as usize)
+    /// `between`: to be called every now and then.
+    pub fn read_all(&self, mut between: impl FnMut()) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.size()?.min(MOST) as usize];
+        for (number, piece) in bytes.chunks_mut(PIECE).enumerate() {
+            os::read_exact_at(&self.file, piece, (number * PIECE) as u64)?;
+            between();
+        }
+        Ok(bytes)
     }
 
     /// Forget everything but the header.
@@ -142,16 +149,16 @@ impl Segment {
         self.file.sync_data()
     }
 
-    pub fn remove(self) {
+    /// Delete it. To be done while it is locked, or another process might adopt it.
+    pub fn unlink(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
 fn lock(file: File, path: PathBuf) -> io::Result<Option<Segment>> {
+    // Dropped before the file on every way out, as when a segment is.
     let closed_in_children = os::close_in_children(&file).ok_or_else(too_many)?;
     if !os::try_lock(&file)? {
-        // In this order, as when a segment is dropped.
-        drop(closed_in_children);
         return Ok(None);
     }
     Ok(Some(Segment { path, _closed_in_children: closed_in_children, file }))

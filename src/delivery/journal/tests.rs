@@ -114,6 +114,24 @@ fn what_one_leaves_the_next_one_sends() {
 }
 
 #[test]
+fn a_backlog_leaves_whole_also_beside_calls_without_end() {
+    let scratch = Scratch::new();
+    let collector = Collector::scripted(vec![]);
+    let rig = Rig::new(with_journal(&scratch), to(&collector));
+    rig.push(0..1000);
+    kill(rig);
+    let options = with_journal(&scratch);
+    options.calls.store(1, SeqCst);
+    let rig = Rig::started(options, &collector);
+    for body in 1000..1300 {
+        rig.push([body]);
+        thread::sleep(Duration::from_millis(1));
+    }
+    rig.until("a call is always under way", |counts| counts.delivered == 1300);
+    assert_eq!(arrived(&collector), once_each(0..1300));
+}
+
+#[test]
 fn a_killed_process_loses_nothing_and_what_was_delivered_is_not_sent_again() {
     let scratch = Scratch::new();
     let collector = Collector::new(|seen, _| if seen.body == b"7" { Answer::Hang } else { reply(201, &[], "") });

@@ -4,6 +4,7 @@
 //! journal only (`backlog`). The rest of the room uses `push`, `take`, `settle` and the flush calls; every record pushed
 //! is settled exactly once, here, together with its counter.
 
+mod pace;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::backlog::Backlog;
@@ -21,21 +22,18 @@ use crate::common::sync::{Condvar, Mutex, MutexGuard};
 
 pub(super) use self::saved::Oldest;
 
+use self::pace::Pace;
+
 /// The first number of a process. What it adopts is older and gets numbers below.
 const BASE: Seq = 1 << 40;
-/// With more records ready than this, those just made go before the others, and those at a bounded rate.
-const BACKLOG_THRESHOLD: usize = 256;
-const JUST_MADE: Duration = Duration::from_secs(1);
-/// 5,000 a second.
-const PACE: Duration = Duration::from_micros(200);
-/// A sender that was held up may catch up on so much.
-const CATCH_UP: Duration = Duration::from_millis(10);
 
 pub(super) struct Limits {
     pub records: usize,
     pub bytes: usize,
     /// How long a record waits for others to leave with it.
     pub linger: Duration,
+    /// Calls under way, to which a backlog gives way.
+    pub calls: Arc<AtomicI64>,
 }
 
 /// One record to send now.
@@ -116,10 +114,7 @@ struct Inner {
     unexplored: bool,
     /// Until then records gather, to leave together. Kept while any are ready.
     gather_until: Option<Instant>,
-    /// When a record out of a crowd may be taken next.
-    pace: Option<Instant>,
-    /// Whether the last one out of a crowd was just made.
-    newest_first: bool,
+    pace: Pace,
     /// The sender found nothing to take and has room.
     sender_idle: bool,
     /// There is a sender.
@@ -181,6 +176,7 @@ impl RecordQueue {
             return pushed;
         }
         let closed = inner.closed;
+        inner.pace.pushed = Some(now);
         for row in rows {
             let full =
                 inner.entries.len() >= self.limits.records || inner.bytes + row.record.size() > self.limits.bytes;
@@ -236,7 +232,7 @@ impl RecordQueue {
             return Take::At(until);
         }
         inner.promote(now);
-        match inner.whose_turn(now) {
+        match inner.whose_turn(now, self.limits.calls.load(Relaxed) > 0) {
             Ok(Some(seq)) => return self.begin(&mut inner, seq),
             Ok(None) => {}
             Err(at) => {
@@ -438,30 +434,6 @@ impl Inner {
         }
         self.entries.insert(seq, entry);
         self.ready.insert(seq);
-    }
-
-    /// Whose turn it is among those that are ready, or when it will be somebody's.
-    fn whose_turn(&mut self, now: Instant) -> Result<Option<Seq>, Instant> {
-        let (Some(&oldest), Some(&newest)) = (self.ready.first(), self.ready.last()) else { return Ok(None) };
-        if self.ready.len() <= BACKLOG_THRESHOLD || !self.flushes.is_empty() {
-            return Ok(Some(oldest));
-        }
-        let just_made = self
-            .entries
-            .get(&newest)
-            .is_some_and(|entry| entry.attempts == 0 && now.saturating_duration_since(entry.pushed) < JUST_MADE);
-        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
-        let pace = self.pace.map_or(earliest, |pace| pace.max(earliest));
-        if just_made && (pace > now || !self.newest_first) {
-            self.newest_first = true;
-            return Ok(Some(newest));
-        }
-        if pace > now {
-            return Err(pace);
-        }
-        self.newest_first = false;
-        self.pace = Some(pace + PACE);
-        Ok(Some(oldest))
     }
 
     fn remove(&mut self, seq: Seq) -> Option<Entry> {

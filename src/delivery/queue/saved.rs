@@ -8,8 +8,11 @@ use super::{Entry, Inner, Phase, RecordQueue, when};
 use crate::delivery::counts::Reason;
 use crate::delivery::record::{Fate, Row, Seq, Survey};
 
-/// With fewer records ready than this, more are loaded from the journal.
+/// With fewer records ready than this, more are loaded from the journal: many when somebody waits for all of them, else
+/// so few that nobody is held up by it.
 const LOAD_BELOW: usize = 512;
+const LOAD: usize = 128;
+const LOAD_TO_FLUSH: usize = 1024;
 
 /// What `load` may read.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +76,8 @@ impl RecordQueue {
         }
         let range = inner.backlog.take_first()?;
         inner.loading = Some(range.clone());
-        let records = (2 * LOAD_BELOW).min(self.limits.records - inner.entries.len());
+        let most = if inner.flushes.is_empty() { LOAD } else { LOAD_TO_FLUSH };
+        let records = most.min(self.limits.records - inner.entries.len());
         let bytes = (self.limits.bytes - inner.bytes) / 2;
         Some(Load { range, records, bytes: bytes as u64 })
     }

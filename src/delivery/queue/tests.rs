@@ -12,7 +12,8 @@ fn record(name: &str) -> Outgoing {
 
 fn queue(records: usize, bytes: usize) -> (RecordQueue, Arc<Counters>) {
     let counters = Arc::new(Counters::new());
-    (RecordQueue::new(Limits { records, bytes, linger: Duration::ZERO }, Arc::clone(&counters)), counters)
+    let limits = Limits { records, bytes, linger: Duration::ZERO, calls: Arc::default() };
+    (RecordQueue::new(limits, Arc::clone(&counters)), counters)
 }
 
 fn rows(queue: &RecordQueue, records: impl IntoIterator<Item = Outgoing>) -> Vec<Row> {
@@ -280,19 +281,53 @@ fn in_a_crowd_what_was_just_made_need_not_wait_for_all_the_others() {
     let taken: Vec<_> = (0..6).map(|_| name(&work(queue.take(now)))).collect();
     assert_eq!(taken.iter().filter(|name| *name == "new").count(), 3, "{taken:?}");
     // The rest at its pace.
-    let mut at_once = 0;
-    let next = loop {
-        match queue.take(now) {
-            Take::Work(_) => at_once += 1,
-            Take::At(at) => break at,
-            Take::Nothing => panic!("1,900 are left"),
-        }
-    };
-    assert!(next > now && at_once <= 60, "{at_once}");
+    let (_, next) = group(&queue, now);
     assert_eq!(name(&work(queue.take(next))), "old");
     // Unless somebody waits for all of them.
     queue.flush_begin(now);
     for _ in 0..1000 {
         work(queue.take(next));
     }
+}
+
+/// How many are taken together, and when the next ones may be.
+#[track_caller]
+fn group(queue: &RecordQueue, now: Instant) -> (usize, Instant) {
+    let mut together = 0;
+    loop {
+        match queue.take(now) {
+            Take::Work(_) => together += 1,
+            Take::At(at) => return (together, at),
+            Take::Nothing => panic!("some are left"),
+        }
+    }
+}
+
+#[test]
+fn a_backlog_leaves_in_groups_which_calls_make_smaller() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (queue, _) = queue(40_000, 1_000_000);
+    let mut now = Instant::now();
+    push(&queue, &["old"; 20_000], now - 2 * SECOND);
+    // The largest group, and how many leave within a second.
+    let mut second = |pushes: bool| {
+        let (end, mut largest, mut all) = (now + SECOND, 0, 0);
+        while now < end {
+            if pushes {
+                queue.push(Vec::new(), false, now);
+            }
+            let (together, next) = group(&queue, now);
+            (largest, all) = (largest.max(together), all + together);
+            // As the timer of the sender: at a whole millisecond.
+            now = next.max(now + Duration::from_millis(1));
+        }
+        (largest, all)
+    };
+    let (largest, alone) = second(false);
+    assert!(largest <= 12 && (4_500..=5_100).contains(&alone), "{largest} together of {alone}");
+    let (largest, between_calls) = second(true);
+    assert!(largest <= 5 && (1_800..=2_100).contains(&between_calls), "{largest} together of {between_calls}");
+    queue.limits.calls.store(1, Relaxed);
+    let (largest, beside_a_call) = second(true);
+    assert!(largest <= 2 && (400..=510).contains(&beside_a_call), "{largest} together of {beside_a_call}");
 }
