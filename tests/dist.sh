@@ -1,7 +1,7 @@
 #!/bin/sh
 # dist.sh: makes the packages of this platform and uses each from an empty folder, with nothing of the checkout on any path.
-#   PROFILE   dev (default) or release: which build. A release is also measured, read for places of this machine, and
-#             installed into a Debian of its own, as old as its glibc allows (root and debootstrap wanted).
+#   PROFILE   dev (default) or release: which build. A release is also measured, read for places of this machine and for what
+#             its packages say, and installed into a Debian of its own, as old as its glibc allows (root and debootstrap wanted).
 #   BUILT     where tools/dist/build has left linux-x64; without it, it is built
 #   ROOTS     where such Debians are kept; a development build is tried there too when it is told
 #   STEPS     some of the steps at the end of this file
@@ -198,6 +198,7 @@ sizes() { # each against its limit
 }
 
 for step in ${STEPS:-refusals checksums tar_archive deb npm_packages wheels go_modules}; do (set -eu; $step) || exit 1; [ -z "${VERBOSE:-}" ] || echo "$step: $(date +%T)"; done
+[ "$PROFILE" = dev ] || (cd "$root" && run python3 -B tests/platforms/packages.py "$packages" linux-x64) || exit 1
 if [ -n "${ROOTS:-}" ] || [ "$PROFILE" != dev ]; then
     "$root/tests/dist/debian.sh" "$packages" "$scratch" || exit 1
 fi

@@ -1,12 +1,14 @@
 #!/bin/sh
 # platforms.sh [TARGET...]: what is made for other platforms, run on this one as far as that can be: arm64 under qemu-user, musl
-# with its own loader, Windows under Wine; macOS is compiled and linked only. What a step needs and this machine does not
-# have, it says in one line, and goes on. Prints "N passed, N failed, N left out".
+# with its own loader, Windows under Wine; macOS is compiled and linked only. Then the packages of all of them. What a step
+# needs and this machine does not have, it says in one line, and goes on. Prints "N passed, N failed, N left out".
 #
 #   TARGET    linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64 (default: all)
 #   PROFILE   release (default) or dev, as for tools/dist/build
-#   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built
+#   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built. linux-x64
+#             is packed with them if it is there
 #   ARM64     the root of a Debian for arm64 with python3; without it debootstrap makes one
+#   NODE_ARM64  a Node.js for Linux on arm64, which nothing gets by itself
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
 root=$PWD
@@ -29,6 +31,7 @@ attempt() { # WHAT COMMAND...
         failed=$((failed + 1))
         echo "FAILED  $target: $what"
         grep -v '^ok ' "$out/log" | tail -n 40 | sed 's/^/        /'
+        return 1
     fi
 }
 have() { # TOOL PACKAGE WHAT: else WHAT is left out
@@ -44,13 +47,6 @@ made() {
     3) miss "$(tail -n 1 "$out/log")" && return 1 ;;
     *) attempt "is compiled and linked" sh -c 'cat "$0"; exit 1' "$out/log" && return 1 ;;
     esac
-}
-
-# Every function of the header is exported.
-exports() { # LIBRARY PREFIX
-    sed -n 's/.*\(revenium_[a-z_]*\)(.*/\1/p' tests/abi/functions.txt | while read -r name; do
-        grep -qa "$2$name" "$1" || { echo "there is no $name"; exit 1; }
-    done
 }
 
 # Nothing newer than the first glibc that all of manylinux_2_17 has.
@@ -147,6 +143,11 @@ end
     # shellcheck disable=SC2086 # the flags are words
     attempt 'a client for it' x86_64-w64-mingw32-gcc $flags -std=c11 -o "$bin/client.exe" tests/platforms/client.c $libraries
     attempt 'calls, a killed process and its successor' sandbox python3 -B tests/platforms/journal.py "$run" "$bin/client.exe"
+    # shellcheck disable=SC2046 # the libraries are words
+    attempt 'a client with the library inside' x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iinclude -o "$out/alone.exe" \
+        tests/platforms/client.c -static "$lib/librevenium.a" $(sed -n 's/^WINDOWS = "\(.*\)"/\1/p' tools/dist/platforms.py)
+    attempt 'calls of that' sandbox python3 -B tests/platforms/journal.py "$run" "$out/alone.exe"
+    rm -f "$out/alone.exe"
     attempt 'the command, the spool in the local application data, AWS credentials' \
         sandbox python3 -B tests/platforms/windows.py "$run" "$bin" "$WINEPREFIX"
     for program in calls scopes library platform; do
@@ -163,16 +164,77 @@ echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]' "$run" "$bin/$program.exe"
     done
     rm -f "$bin/client.exe" "$bin/calls.exe" "$bin/scopes.exe" "$bin/library.exe" "$bin/platform.exe"
+    have npm npm 'the Node.js binding' || return 0
+    sandbox tests/platforms/node.sh wine64 "$bin/revenium.dll" >"$out/log" 2>&1
+    case $? in
+    0) pass "Node.js binding: $(tail -n 1 "$out/log")" ;;
+    3) miss 'the Node.js binding needs Node.js for Windows, which npm did not bring' ;;
+    *) attempt 'Node.js binding' sh -c 'cat "$0"; exit 1' "$out/log" ;;
+    esac
 }
 
 darwin() {
-    lib=$built/$target/lib
-    attempt 'exports every function' exports "$lib/librevenium.dylib" _
+    attempt 'is what the loader takes, signed, with every function and nothing else' python3 -B tests/platforms/macos.py "$built/$target"
     echo "        $target: is not run: there is no macOS here"
 }
 
+# What is packed of all that is there, each package read; those of another Linux are installed and used.
+packages() {
+    [ ! -d "$built/linux-x64" ] || there="linux-x64 $there"
+    # shellcheck disable=SC2086 # a list
+    attempt "packed: $there" tools/dist/dist --built "$built" --out "$out/dist" $there || return 0
+    have npm npm 'reading the packages' || return 0
+    # shellcheck disable=SC2086
+    attempt 'metadata, names and binaries of each; npm and pip take the right one' python3 -B tests/platforms/packages.py "$out/dist" $there
+    export DIST="$out/dist" PLATFORM
+    for PLATFORM in $there; do
+        case $PLATFORM in
+        linux-arm64)
+            have qemu-aarch64 qemu-user 'using those of arm64' && have aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu 'using those of arm64' || continue
+            export CC=aarch64-linux-gnu-gcc RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu' WHEEL=manylinux_2_17_aarch64
+            unset STATIC_CC UNWIND
+            kinds='archive deb go'
+            [ -x "$out/python-arm64/python3" ] && kinds="$kinds wheel" && export PYTHON="$out/python-arm64/python3"
+            if [ -n "${NODE_ARM64:-}" ]; then
+                export NODE="$RUN $NODE_ARM64"
+                kinds="$kinds npm"
+            else
+                miss 'using the npm package of arm64 needs a Node.js for it (NODE_ARM64)'
+            fi
+            ;;
+        linux-x64-musl)
+            have musl-gcc musl-tools 'using those of musl' || continue
+            # Debian's has no unwinder for musl.
+            python3 -c 'import ziglang' 2>/dev/null || { miss 'using those of musl needs ziglang, of Python'; continue; }
+            export CC=musl-gcc RUN='' STATIC_CC='python3 -m ziglang cc -target x86_64-linux-musl -static' UNWIND=-lunwind
+            kinds='archive go'
+            echo "        $target: the wheel and the npm package of musl are not used: no Python or Node.js for musl is here"
+            ;;
+        win32-x64)
+            [ -x "$out/windows" ] || continue
+            export CC=x86_64-w64-mingw32-gcc RUN="$out/windows"
+            kinds=go
+            ;;
+        darwin-*) kinds=linked ;;
+        *) continue ;;
+        esac
+        for kind in $kinds; do
+            what="$kind, installed and used"
+            case $kind in
+            go) have go golang-go "the Go module of $PLATFORM" || continue ;;
+            linked) have go golang-go "the Go module of $PLATFORM" && what='a program in Go, linked' || continue ;;
+            esac
+            attempt "$PLATFORM: $what" sandbox tests/platforms/use.sh "$kind" "$out/use"
+        done
+    done
+    chmod -R u+w "$out/use" 2>/dev/null
+    rm -rf "$out/use" "$out/dist"
+}
+
+there=
 for target in ${*:-linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64}; do
     made || continue
+    there="${there:+$there }$target"
     case $target in
     linux-arm64) linux_arm64 ;;
     linux-x64-musl) linux_x64_musl ;;
@@ -181,6 +243,8 @@ for target in ${*:-linux-arm64 linux-x64-musl win32-x64 darwin-arm64 darwin-x64}
     *) echo "platforms.sh: $target is not tried" >&2 && exit 2 ;;
     esac
 done
+target=packages
+[ -z "$there" ] || packages
 rm -f "$out/log"
 echo "$passed passed, $failed failed, $left_out left out"
 [ "$failed" -eq 0 ]

@@ -1,4 +1,4 @@
-//go:build !revenium_pkgconfig && !revenium_static
+//go:build !revenium_pkgconfig && !revenium_static && !darwin && !windows
 
 package revenium
 

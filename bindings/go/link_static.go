@@ -1,4 +1,4 @@
-//go:build revenium_static && !revenium_pkgconfig
+//go:build revenium_static && !revenium_pkgconfig && !darwin && !windows
 
 package revenium
 

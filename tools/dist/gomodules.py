@@ -37,7 +37,7 @@ def sources(directory):
 
 
 def library(platform, built, version, directory):
-    """The shared library with what a linker asks for, and the static one."""
+    """The static library, and for Linux the shared one with what a linker asks for."""
     source = packing.ROOT / "bindings/go/lib" / platform.go
     files = {path.name: path.read_bytes() for path in source.glob("*.go")}
     language = re.search(r"^go .*$", (packing.ROOT / "bindings/go/go.mod").read_text(), re.MULTILINE).group()
@@ -45,8 +45,9 @@ def library(platform, built, version, directory):
     for file in ("LICENSE", "THIRD_PARTY.md"):
         files[file] = packing.ROOT / file
     files["librevenium.a"] = built / "lib/librevenium.a"
-    files[platform.loaded] = built / platform.shared
-    if platform.system == "linux":  # what the linker asks for: a line of text, as `go mod vendor` leaves out links
+    if platform.system == "linux":
+        files[platform.loaded] = built / platform.shared
+        # What the linker asks for: a line of text, as `go mod vendor` leaves out links.
         files["librevenium.so"] = f"INPUT({platform.loaded})\n".encode()
     publish(f"{PATH}/lib/{platform.go}", version, files, directory / "go")
 

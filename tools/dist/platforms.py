@@ -10,13 +10,12 @@ class Platform:
     name: str  # in the names of archives and npm packages
     system: str  # linux or darwin or win32: how files are called
     cpu: str  # npm's word
-    machine: str  # in tags of wheels, and in Debian's directories
+    machine: str  # in Debian's directories, and in the tags of wheels where glibc's are
     static: str  # what a program with the static library is linked with besides
     go: str = ""  # the directory of the Go module, where there is one
     libc: str = ""  # glibc or musl, where there is a choice
     debian: str = ""  # architecture
     wheel: str = ""  # the tag; of glibc's the library tells it
-    bindings: bool = True  # whether Go, Node.js and Python work there
 
     @property
     def shared(self):
@@ -37,7 +36,7 @@ class Platform:
 
 
 GLIBC = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
-MACOS = "-framework CoreFoundation -framework Security -liconv -lSystem -lc -lm"
+MACOS = "-framework CoreFoundation -framework Security"
 WINDOWS = "-lbcrypt -ladvapi32 -lcrypt32 -lws2_32 -luserenv -lntdll -lkernel32"
 PLATFORMS = {
     platform.name: platform
@@ -45,9 +44,9 @@ PLATFORMS = {
         Platform("linux-x64", "linux", "x64", "x86_64", GLIBC, "linux_amd64", "glibc", "amd64"),
         Platform("linux-arm64", "linux", "arm64", "aarch64", GLIBC, "linux_arm64", "glibc", "arm64"),
         Platform("linux-x64-musl", "linux", "x64", "x86_64", "-lc", "linux_amd64_musl", "musl", wheel="musllinux_1_2_x86_64"),
-        Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, wheel="macosx_11_0_arm64"),
-        Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, wheel="macosx_11_0_x86_64"),
-        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, bindings=False),
+        Platform("darwin-arm64", "darwin", "arm64", "arm64", MACOS, "darwin_arm64", wheel="macosx_11_0_arm64"),
+        Platform("darwin-x64", "darwin", "x64", "x86_64", MACOS, "darwin_amd64", wheel="macosx_11_0_x86_64"),
+        Platform("win32-x64", "win32", "x64", "x86_64", WINDOWS, "windows_amd64", wheel="win_amd64"),
     ]
 }
 

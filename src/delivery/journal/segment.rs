@@ -156,10 +156,9 @@ impl Segment {
 }
 
 fn lock(file: File, path: PathBuf) -> io::Result<Option<Segment>> {
+    // Dropped before the file on every way out, as when a segment is.
     let closed_in_children = os::close_in_children(&file).ok_or_else(too_many)?;
     if !os::try_lock(&file)? {
-        // In this order, as when a segment is dropped.
-        drop(closed_in_children);
         return Ok(None);
     }
     Ok(Some(Segment { path, _closed_in_children: closed_in_children, file }))

@@ -1,0 +1,4 @@
+package darwin_amd64
+
+// #cgo LDFLAGS: -L${SRCDIR}
+import "C"

@@ -1,0 +1,4 @@
+package darwin_arm64
+
+// #cgo LDFLAGS: -L${SRCDIR}
+import "C"

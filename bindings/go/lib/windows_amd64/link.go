@@ -1,0 +1,4 @@
+package windows_amd64
+
+// #cgo LDFLAGS: -L${SRCDIR}
+import "C"
