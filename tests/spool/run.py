@@ -224,6 +224,17 @@ def test_a_backlog_leaves_beside_calls(spool):
     no_trace(spool)
 
 
+def test_more_processes_ended_than_one_adopts_at_a_time(spool):
+    plan({"status": 503})
+    for _ in range(80):
+        run(spool, "call:2", "kill")
+    unplan()
+    assert len(files(spool)) == 80, files(spool)
+    next_run(spool)
+    expect(160)
+    no_trace(spool)
+
+
 def sudden_end(step):
     def test(spool):
         plan({"delay_ms": 50})

@@ -22,6 +22,8 @@ const EXPLORE_EVERY: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// What is settled is noted within this time, and what was deleted under us found.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Where more lies there than can be held, and somebody waits for all of it.
+const EXPLORE_IN_A_FLUSH: Duration = Duration::from_millis(20);
 /// So many segments of others are held at once: each takes a descriptor.
 const ADOPTED: usize = 64;
 
@@ -43,7 +45,9 @@ pub async fn run(delivery: Arc<Delivery>) {
         }
         let maintenance = Maintenance { delivery: Arc::clone(&delivery), journal: Arc::clone(&journal) };
         match tokio::task::spawn_blocking(move || maintenance.round(explore)).await {
-            Ok(more) if more => explore_at = Instant::now() + TIDY_EVERY,
+            Ok(more) if more => {
+                explore_at = Instant::now() + if journal.queue.flushing() { EXPLORE_IN_A_FLUSH } else { TIDY_EVERY };
+            }
             Ok(_) => {}
             Err(ended) if ended.is_cancelled() => return,
             Err(_) => {
@@ -124,7 +128,9 @@ impl Maintenance {
         journal.tidy();
         self.load();
         self.tell();
-        journal.queue.explored();
+        if explore {
+            journal.queue.explored(more);
+        }
         journal.tidy_soon();
         more
     }

@@ -112,6 +112,8 @@ struct Inner {
     saved_bytes: u64,
     /// Nobody has looked yet what lies in the journal.
     unexplored: bool,
+    /// The journal has more than is known: the files of too many processes that ended.
+    more: bool,
     /// Until then records gather, to leave together. Kept while any are ready.
     gather_until: Option<Instant>,
     pace: Pace,
@@ -510,6 +512,7 @@ impl Inner {
 
     fn settled_before(&self, end: Seq) -> bool {
         !self.unexplored
+            && !self.more
             && self.entries.first_key_value().is_none_or(|(&oldest, _)| oldest >= end)
             && self.loading.as_ref().is_none_or(|range| *range.start() >= end)
             && self.backlog.first().is_none_or(|oldest| oldest >= end)

@@ -38,10 +38,11 @@ impl RecordQueue {
         self.inner.lock().unexplored = true;
     }
 
-    /// All that lay in the journal is known.
-    pub fn explored(&self) {
+    /// What lay in the journal is known; `more`: all but what waits until some of it is gone.
+    pub fn explored(&self, more: bool) {
         let mut inner = self.inner.lock();
         inner.unexplored = false;
+        inner.more = more;
         self.publish(&inner);
         self.tell_flushes(inner);
     }
