@@ -7,7 +7,7 @@
 #include "util.h"
 
 #ifdef _WIN32
-#define TIMES 3 /* what runs the tests there takes its time to start one */
+#define TIMES 3 /* Wine's server is busier with each process that ends with calls under way. */
 #else
 #define TIMES 10
 #endif

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.request
 
 SANDBOX = os.environ["SANDBOX_URL"]
@@ -20,39 +21,70 @@ def http(method, path, body=None):
         return json.loads(answer.read() or b"null")
 
 
-def run(program, *arguments, killed=False, without=(), **more):
+def begin(program, *arguments, without=(), **more):
     env = {name: value for name, value in os.environ.items() if name not in without} | more
-    done = subprocess.run(
-        [RUNNER, os.path.join(DIRECTORY, program), *arguments], env=env, capture_output=True, text=True, timeout=300
-    )
-    if (done.returncode != 0) != killed:
-        raise SystemExit(f"{program} {' '.join(arguments)}: status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    # Files: Wine's services, which start with one program and end with the last, would hold a pipe open.
+    out, errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+    process = subprocess.Popen([RUNNER, os.path.join(DIRECTORY, program), *arguments], env=env, stdout=out, stderr=errors)
+    process.told = out, errors
+    return process
+
+
+def end(process, killed=False):
+    process.wait(timeout=300)
+    for file in process.told:
+        file.seek(0)
+    out, errors = (file.read() for file in process.told)
+    if (process.returncode != 0) != killed:
+        raise SystemExit(f"{' '.join(process.args)}: status {process.returncode}\n{out}{errors}")
+    return out
+
+
+def run(*arguments, killed=False, **how):
+    return end(begin(*arguments, **how), killed)
+
+
+def waiting(**how):
+    return json.loads(run("revenium.exe", "spool", "list", "--json", **how))
 
 
 def the_spool_is_in_the_local_application_data():
     """A client is killed; the command finds its records there, and sends them."""
     nowhere = {"without": ["REVENIUM_SPOOL_DIR"]}
-
-    def waiting():
-        return json.loads(run("revenium.exe", "spool", "list", "--json", **nowhere))
-
     journals = os.path.join(LOCAL, "revenium", "*", "*.journal")
     for journal in glob.glob(journals):
         os.remove(journal)
     http("POST", "/sandbox/plan", {"path": "/meter/v2/ai/completions", "answers": [{"status": 503}]})
     run("client.exe", "create:2", "pending:2", "hurry", killed=True, **nowhere)
     assert len(glob.glob(journals)) == 1, glob.glob(journals)
-    found = waiting()
+    found = waiting(**nowhere)
     assert len(found) == 2, found
     assert all(record["in_use_by"] is None for record in found), found
     assert found[0]["id"] in run("revenium.exe", "spool", "show", found[0]["id"], **nowhere)
     http("DELETE", "/sandbox/plan")
     run("revenium.exe", "spool", "send", **nowhere)
-    assert waiting() == []
+    assert waiting(**nowhere) == []
     arrived = sorted(record["body"]["transactionId"] for record in http("GET", "/sandbox/records"))
     assert arrived == sorted(record["id"] for record in found), arrived
     run("revenium.exe", "doctor", **nowhere)
+
+
+def a_journal_is_locked_while_its_process_lives():
+    """Neither the command nor another process takes what is in use."""
+    http("DELETE", "/sandbox/records")
+    http("POST", "/sandbox/plan", {"path": "/meter/v2/ai/completions", "answers": [{"status": 503}]})
+    client = begin("client.exe", "create:2", "flush:240000", "exit")
+    while len(found := waiting()) < 2:
+        assert client.poll() is None, end(client)
+    assert all(record["in_use_by"] for record in found), found
+    run("client.exe", "create:1", "pending:1", "hurry", killed=True)
+    run("revenium.exe", "spool", "send", "--timeout", "1", killed=True)
+    assert sorted(bool(record["in_use_by"]) for record in waiting()) == [False, True, True], waiting()
+    http("DELETE", "/sandbox/plan")
+    end(client)
+    assert len({record["body"]["transactionId"] for record in http("GET", "/sandbox/records")}) >= 2
+    run("revenium.exe", "spool", "send")
+    assert len(http("GET", "/sandbox/records")) == 3 and waiting() == []
 
 
 def credentials_come_from_the_shell():
@@ -74,4 +106,5 @@ def credentials_come_from_the_shell():
 
 
 the_spool_is_in_the_local_application_data()
+a_journal_is_locked_while_its_process_lives()
 credentials_come_from_the_shell()

@@ -14,6 +14,7 @@ mod frame;
 mod inspect;
 mod maintenance;
 mod segment;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -21,25 +22,24 @@ pub use self::folder::{Folder, Found, fingerprint, fingerprints, is_fingerprint}
 pub use self::frame::Contents;
 pub use self::inspect::{Look, delete, hand_over, look, probe};
 pub(super) use self::maintenance::run;
+pub(super) use self::state::Group;
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::frame::HEADER;
-use self::segment::{Appended, Segment};
+use self::segment::Segment;
+use self::state::{Batch, Frames, Held, SegmentId, Slot, State, SyncTicket, read_slot};
 use super::Destination;
-use super::counts::Reason;
 use super::queue::RecordQueue;
-use super::record::{Cause, Fate, Row, Seq};
+use super::record::{Row, Seq};
 use crate::common::{os, sync};
 
 /// What `Options::segment_bytes` is at most.
@@ -81,74 +81,6 @@ pub(super) struct Journal {
     /// The most that this process's records may take.
     pub limit: AtomicU64,
 }
-
-#[derive(Default)]
-struct State {
-    batch: Batch,
-    segments: BTreeMap<SegmentId, Held>,
-    /// Nothing in them matters any more; locked until they are deleted.
-    emptied: Vec<Arc<Segment>>,
-    /// The one that is written to.
-    current: Option<SegmentId>,
-    next_id: SegmentId,
-    /// Every record that is in a segment and not settled.
-    index: BTreeMap<Seq, Slot>,
-    /// Why nothing can be written at the moment.
-    fault: Option<String>,
-    /// What the log should know.
-    notes: Vec<String>,
-    /// Files that are not ours, and that the log knows of.
-    foreign: HashSet<PathBuf>,
-    closed: bool,
-}
-
-type SegmentId = u32;
-
-/// A segment that this process has locked.
-struct Held {
-    segment: Arc<Segment>,
-    /// Begun by this process, not adopted.
-    ours: bool,
-    end: u64,
-    /// How many of its records are in the index.
-    pending: usize,
-    /// Frames that say what is settled, to be written.
-    settled: Vec<u8>,
-    /// When Revenium last refused one of its records.
-    refused: Option<Instant>,
-}
-
-/// Where a record lies.
-#[derive(Clone, Copy)]
-struct Slot {
-    segment: SegmentId,
-    /// In the file. The first process's number, which an adopter's differs from.
-    sequence: u64,
-    offset: u32,
-    size: u32,
-}
-
-/// Records on their way into the journal: those of calls that end in the same turn share a write.
-#[derive(Default)]
-struct Batch {
-    frames: Frames,
-    group: Arc<Group>,
-}
-
-/// Records as they are written, and where in the bytes each is.
-#[derive(Default)]
-struct Frames {
-    bytes: Vec<u8>,
-    rows: Vec<(Seq, Range<usize>)>,
-}
-
-/// The records of one write.
-#[derive(Default)]
-pub(super) struct Group {
-    saved: OnceCell<Option<SyncTicket>>,
-}
-
-type SyncTicket = u64;
 
 /// Writes that are to reach the disk, and how far that has come.
 #[derive(Default)]
@@ -529,89 +461,6 @@ const SHOW_REFUSED: Duration = Duration::from_secs(5);
 
 /// Records handled in one go by maintenance.
 const CHUNK: usize = 256;
-
-impl State {
-    fn hold(&mut self, segment: Segment, ours: bool, end: u64) -> SegmentId {
-        let id = self.next_id;
-        self.next_id += 1;
-        let segment = Arc::new(segment);
-        self.segments.insert(id, Held { segment, ours, end, pending: 0, settled: Vec::new(), refused: None });
-        id
-    }
-
-    /// The records that were written at `offset` lie there now, and nowhere else.
-    fn place(&mut self, segment: SegmentId, offset: u64, rows: Vec<(Seq, Range<usize>)>) {
-        if let Some(held) = self.segments.get_mut(&segment) {
-            held.pending += rows.len();
-        }
-        for (seq, range) in rows {
-            let (offset, size) = ((offset as usize + range.start) as u32, range.len() as u32);
-            if let Some(before) = self.index.insert(seq, Slot { segment, sequence: seq, offset, size }) {
-                self.settle(before, Fate::Delivered);
-            }
-        }
-    }
-
-    /// The record at `slot`, which is in the index no longer, needs nobody's attention.
-    fn settle(&mut self, slot: Slot, fate: Fate) {
-        if let Some(held) = self.segments.get_mut(&slot.segment) {
-            held.pending -= 1;
-            if matches!(fate, Fate::GivenUp(Cause { reason: Some(Reason::Refused), .. })) {
-                held.refused = Some(Instant::now());
-            }
-            frame::push_settled(&mut held.settled, slot.sequence, fate);
-        }
-    }
-}
-
-impl Frames {
-    /// False: no frame can hold it.
-    fn push(&mut self, row: &Row) -> bool {
-        let range = frame::push_record(&mut self.bytes, row.seq, row.created_ms, &row.record);
-        let fits = range.is_some();
-        self.rows.extend(range.map(|range| (row.seq, range)));
-        fits
-    }
-}
-
-impl Held {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<Appended> {
-        let appended = self.segment.append(self.end, bytes)?;
-        self.end = appended.offset + bytes.len() as u64;
-        Ok(appended)
-    }
-
-    /// Write what was settled.
-    fn note(&mut self) -> io::Result<()> {
-        if !self.settled.is_empty() {
-            let settled = std::mem::take(&mut self.settled);
-            if let Err(error) = self.append(&settled) {
-                self.settled = settled;
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing in it matters any more, so nothing needs to be noted either.
-    fn cut(&mut self) {
-        if self.segment.cut().is_ok() {
-            self.end = HEADER as u64;
-            self.settled.clear();
-        }
-    }
-}
-
-/// The record at `slot`, if that is what lies there.
-fn read_slot(segment: &Segment, seq: Seq, slot: Slot) -> Option<Row> {
-    let bytes = segment.read(u64::from(slot.offset), slot.size as usize).ok()?;
-    match frame::read(&bytes)? {
-        (frame::Frame::Record(stored), _) if stored.sequence == slot.sequence => {
-            Some(Row { seq, created_ms: stored.created_ms, record: Arc::new(stored.to_outgoing()) })
-        }
-        _ => None,
-    }
-}
 
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
