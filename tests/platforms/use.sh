@@ -112,7 +112,7 @@ linked() {
 app = binaries.read(open("app", "rb").read())
 assert (app.kind, app.machine, app.minimum) == ("macho", sys.argv[1], "11.0"), app
 assert not [name for name in app.needed if "revenium" in name], app.needed
-assert "_revenium_messages_create" in app.exported, "the archive is not in it"' "$(echo "$cpu" | sed s/aarch64/arm64/)"
+assert "_revenium_messages_submit" in app.exported, "the archive is not in it"' "$(echo "$cpu" | sed s/aarch64/arm64/)"
 }
 
 # As librevenium has it: npm takes one for another machine only where it is optional.
