@@ -8,6 +8,7 @@
 #   BUILT     where tools/dist/build has left the targets, each in a directory of its name; without it they are built. linux-x64
 #             is packed with them if it is there
 #   ARM64     the root of a Debian for arm64 with python3; without it debootstrap makes one
+#   PYTHON_MUSL  a Python that is linked with musl
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
 root=$PWD
@@ -63,6 +64,19 @@ client() { # COMPILER: tests/platforms/client.c
 # What a Linux needs to be asked from outside: the library by its soname.
 linux() { lib=$built/$target/lib && ln -sf librevenium.so "$lib/librevenium.so.1"; }
 
+# With a Python for it, and a directory that has the library and the command.
+by_python() { # PYTHON DIRECTORY
+    export CLIENT_PYTHON="$1" LIBREVENIUM_DIR="$2"
+    attempt 'spool tests' tests/spool.sh exit down_until_after_exit tool_events_outlive_an_outage_and_a_kill kill _exit abort \
+        sigterm shutdown
+    if [ -d "$conformance" ]; then
+        attempt 'conformance' python3 -B -c 'import runpy, sys
+sys.executable, sys.argv = sys.argv[1], sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT_PYTHON" "$conformance/run.py" --lib "$lib/librevenium.so"
+    fi
+    unset CLIENT_PYTHON LIBREVENIUM_DIR
+}
+
 linux_arm64() {
     linux
     attempt "asks for no glibc later than 2.17" old_glibc "$lib/librevenium.so" "$built/$target/bin/revenium"
@@ -91,15 +105,7 @@ linux_arm64() {
     printf '#!/bin/sh\nexec qemu-aarch64 -L %s %s/bin/revenium "$@"\n' "$arm64" "$built/$target" >"$out/python-arm64/revenium"
     chmod +x "$out/python-arm64/python3" "$out/python-arm64/revenium"
     ln -sf "$lib/librevenium.so" "$out/python-arm64/librevenium.so"
-    export CLIENT_PYTHON="$out/python-arm64/python3" LIBREVENIUM_DIR="$out/python-arm64"
-    attempt 'spool tests' tests/spool.sh exit down_until_after_exit tool_events_outlive_an_outage_and_a_kill kill _exit abort \
-        sigterm shutdown
-    if [ -d "$conformance" ]; then
-        attempt 'conformance' python3 -B -c 'import runpy, sys
-sys.executable, sys.argv = sys.argv[1], sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT_PYTHON" "$conformance/run.py" --lib "$lib/librevenium.so"
-    fi
-    unset CLIENT_PYTHON LIBREVENIUM_DIR
+    by_python "$out/python-arm64/python3" "$out/python-arm64"
 }
 
 linux_x64_musl() {
@@ -113,6 +119,10 @@ linux_x64_musl() {
     attempt 'calls, a killed process and its successor' sandbox python3 -B tests/platforms/journal.py "$lib/client"
     unset LD_LIBRARY_PATH
     attempt 'the command' sandbox "$built/$target/bin/revenium" doctor
+    [ -n "${PYTHON_MUSL:-}" ] || { miss 'the spool and the conformance tests need a Python for musl (PYTHON_MUSL)'; return 0; }
+    mkdir -p "$out/python-musl"
+    ln -sf "$lib/librevenium.so" "$built/$target/bin/revenium" "$out/python-musl"
+    by_python "$PYTHON_MUSL" "$out/python-musl"
 }
 
 win32_x64() {
