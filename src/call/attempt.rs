@@ -15,13 +15,9 @@ pub(super) async fn answered(unfinished: &Unfinished, job: &Job, progress: &mut 
         Ok(reply) => return Ok(reply),
         Err(failure) => failure,
     };
-    let direct = if failure.ask_directly {
-        unfinished.owner.direct_instead(job.prepared.provider(), &job.request)
-    } else {
-        None
-    };
+    let asked = job.prepared.provider();
+    let direct = if failure.ask_directly { unfinished.owner.direct_instead(asked, &job.request) } else { None };
     let Some(direct) = direct else { return Err(failure.error) };
-    let asked = progress.provider;
     let title = asked.row().title;
     log::warn!("call {}: {title} did not answer, asking Anthropic directly: {}", unfinished.call.number, failure.error);
     progress.provider = direct.provider();

@@ -37,11 +37,10 @@ function checked(layer) {
   if (!layer.metadata?.includes('"revenium"')) return layer;
   const { code, made } = make(layer);
   if (code === CODE.CONFIG) check(code, made);
-  if (layer.metadata.includes('"idempotency_key"')) {
-    layer.kept = { scope: SCOPE.NONE };
-    if (code >= 0) return keep(layer.kept, made), layer;
-  }
-  native.release(made);
+  const numbers = layer.metadata.includes('"idempotency_key"');
+  if (numbers) layer.kept = { scope: SCOPE.NONE };
+  if (numbers && code >= 0) keep(layer.kept, made);
+  else native.release(made);
   return layer;
 }
 

@@ -19,13 +19,13 @@ class Layer:
     """One layer over those around it. Never changes; the library's scope is made when the first call needs it."""
 
     def __init__(self, outer, fields, meter, owner, beneath=False):
+        # By process: a handle of the parent means nothing in a forked child.
+        self._handles = {}
         self.outer = outer
         self.owner = owner
         # A copy, as text: what becomes of the mapping afterwards changes nothing.
         self.metadata = _text(fields)
         self.flags = (native.SCOPE_METER if meter else 0) | (native.SCOPE_BENEATH if beneath else 0)
-        # By process: a handle of the parent means nothing in a forked child.
-        self._handles = {}
 
     def scope(self):
         """The native scope of this layer and of all around it. It lives as long as this layer does."""

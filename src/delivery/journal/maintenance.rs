@@ -53,6 +53,8 @@ pub async fn run(delivery: Arc<Delivery>) {
             Err(_) => {
                 error!("the maintenance of the spool panicked; it goes on in {RETRY_EVERY:?}");
                 tokio::time::sleep(RETRY_EVERY).await;
+                // A flush waits until somebody has looked.
+                explore_at = Instant::now();
                 continue;
             }
         }
